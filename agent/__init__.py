@@ -1,0 +1,1 @@
+"""The host's process: runs releases, detached, and reports what really runs there."""

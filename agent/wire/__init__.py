@@ -1,0 +1,1 @@
+"""Every type on the agent's wire, a module per command family."""

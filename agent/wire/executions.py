@@ -1,0 +1,87 @@
+"""`release.execute` and the executions it makes: a script, run once, detached from the agent."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agent.wire.base import (
+    AbsolutePath,
+    Answer,
+    EnvironmentVariables,
+    MutatingRequest,
+    OpaqueId,
+    Script,
+    UserName,
+    UtcDatetime,
+    VersionName,
+)
+
+DetachMethod = Literal["systemd", "nohup", "setsid"]
+Operation = Literal["deploy", "install", "update", "rollback", "uninstall"]
+
+OUTPUT_TAIL_BYTES = 64 * 1024
+"""How much of the end of an execution's output travels in the execution itself."""
+
+
+class ExecutionState(StrEnum):
+    """`lost`: the wrapper is gone without a status, or the host rebooted meanwhile."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will change."""
+        return self not in (ExecutionState.QUEUED, ExecutionState.RUNNING)
+
+
+class ExecuteRequest(MutatingRequest):
+    """Run `script` once under `execution_id`; `release_id` is the deploy task."""
+
+    execution_id: OpaqueId
+    release_id: OpaqueId
+    project_id: OpaqueId
+    target_id: OpaqueId
+    operation: Operation
+    version: VersionName
+    script: Annotated[Script, Field(min_length=1)]
+    work_dir: AbsolutePath
+    previous_version: VersionName | None = None
+    env: EnvironmentVariables = Field(default_factory=dict)
+    timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    interpreter: AbsolutePath = "/bin/bash"
+    run_as: UserName | None = None
+    detach_process: bool = True
+    detach_method: DetachMethod | None = None
+
+
+class Execution(Answer):
+    """What became of a script. `output_tail` is its last 64 KiB; `output_bytes` counts all that it wrote."""
+
+    execution_id: str
+    project_id: str
+    state: ExecutionState
+    pid: int | None = None
+    exit_code: int | None = None
+    started_at: UtcDatetime | None = None
+    finished_at: UtcDatetime | None = None
+    duration_ms: int | None = None
+    output_tail: str = ""
+    output_bytes: int = 0
+    error: str | None = None
+    detach_method: DetachMethod | None = None
+
+
+class ExecutionLog(Answer):
+    """A slice of an execution's output from `offset`, in bytes; `skipped_bytes` were punched out of the middle."""
+
+    output: str
+    next_offset: int
+    complete: bool
+    skipped_bytes: int = 0

@@ -1,0 +1,30 @@
+"""`/v1/info`: who this agent is and what it can do."""
+
+from typing import Literal
+
+from agent.wire.base import WIRE_VERSION, Answer, UtcDatetime
+from agent.wire.executions import DetachMethod
+
+Feature = Literal["evidence_checks", "process_identity", "monitor_probe", "check_run_as"]
+
+FEATURES: tuple[Feature, ...] = ("evidence_checks", "process_identity", "monitor_probe", "check_run_as")
+"""Optional parts of the wire that this agent has: a caller sends such a field only where its feature is listed.
+
+evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
+monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. check_run_as: `release.check` takes `run_as`.
+"""
+
+
+class AgentInfo(Answer):
+    """What the caller needs to know before it asks for anything."""
+
+    client_id: str
+    agent_version: str
+    wire_version: int = WIRE_VERSION
+    features: tuple[str, ...] = ()
+    hostname: str
+    boot_id: str
+    started_at: UtcDatetime
+    detach_methods: tuple[DetachMethod, ...]
+    docker_version: str | None = None
+    kubernetes: bool = False

@@ -1,0 +1,39 @@
+"""Monitors: what an agent reports by itself, every `collect_interval`, over restarts and reboots."""
+
+from agent.wire.base import (
+    AbsolutePath,
+    Answer,
+    MutatingRequest,
+    OpaqueId,
+    UserName,
+    UtcDatetime,
+    VersionName,
+)
+from agent.wire.processes import ProcessConfig
+from agent.wire.releases import VersionProbe
+
+
+class PutMonitor(MutatingRequest):
+    """Watch a project's processes. The probe and what it needs want the feature `monitor_probe`."""
+
+    version: VersionName
+    release_id: OpaqueId
+    process_config: ProcessConfig
+    version_probe: VersionProbe | None = None
+    work_dir: AbsolutePath | None = None
+    run_as: UserName | None = None
+
+
+class Monitor(Answer):
+    """A monitor as it stands; `spooled` reports wait for the release API."""
+
+    project_id: str
+    version: str
+    release_id: str
+    process_config: ProcessConfig
+    version_probe: VersionProbe | None = None
+    work_dir: str | None = None
+    run_as: str | None = None
+    last_report_at: UtcDatetime | None = None
+    last_error: str | None = None
+    spooled: int = 0

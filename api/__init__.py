@@ -1,0 +1,1 @@
+"""The release API: one router per noun."""

@@ -1,0 +1,1 @@
+"""Typed JSON that is kept in columns."""

@@ -1,0 +1,65 @@
+"""What is asked of a new deploy task: POST /release/tasks and the flow's `request` take the same document."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agent.wire.base import ClientId, EnvironmentVariables, Labels, Request, Text, VersionName
+from agent.wire.executions import DetachMethod, Operation
+from db.documents.strategy import FailureStrategy, Strategy
+
+
+class Selector(Request):
+    """Clients whose labels have all of these."""
+
+    labels: Annotated[Labels, Field(min_length=1)]
+
+
+class DeployTaskRequest(Request):
+    """Bring clients of a project to a version. Fields of later issues (canary, schedule, auto_rollback) are refused."""
+
+    project_id: Annotated[Text, Field(min_length=1, max_length=100)]
+    version_id: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    version: VersionName | None = None
+    operation: Operation = "deploy"
+    client_ids: Annotated[tuple[ClientId, ...], Field(min_length=1, max_length=100_000)] | None = None
+    exclude_client_ids: Annotated[tuple[ClientId, ...], Field(max_length=100_000)] = ()
+    selector: Selector | None = None
+    environment: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    source_version: VersionName | None = None
+    auto_select_clients: bool = False
+    include_failed: bool = False
+    allow_downgrade: bool = False
+    strategy: Strategy | None = None
+    failure_strategy: FailureStrategy = "abort"
+    auto_rollback: Literal["off"] = "off"
+    schedule_type: Literal["immediate"] = "immediate"
+    detach_process: bool = True
+    detach_method: DetachMethod | None = None
+    timeout_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    env: EnvironmentVariables = Field(default_factory=dict)
+    created_by: Annotated[Text, Field(max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _says_whom(self) -> Self:
+        if self.client_ids is None and not self.auto_select_clients and self.selector is None:
+            raise ValueError("name clients: client_ids, selector, or auto_select_clients: true")
+        if self.client_ids is not None and self.auto_select_clients:
+            raise ValueError("client_ids and auto_select_clients exclude each other")
+        if self.source_version is not None and not self.auto_select_clients and self.selector is None:
+            raise ValueError("source_version narrows auto_select_clients or selector")
+        if not self.detach_process and self.detach_method is not None:
+            raise ValueError("detach_method needs detach_process: true")
+        return self
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.version is not None and self.version_id is not None:
+            raise ValueError("version and version_id exclude each other")
+        if (
+            self.version is None
+            and self.version_id is None
+            and self.operation not in ("rollback", "uninstall")
+        ):
+            raise ValueError(f"operation {self.operation!r} needs a version or a version_id")
+        return self

@@ -1,0 +1,39 @@
+"""A deploy task's plan: whom it touches, from which version, with which scripts, in which order; frozen, with a digest."""
+
+from typing import Literal
+
+from agent.wire.base import Answer
+
+SkipReason = Literal[
+    "held", "not_installed", "status_not_installed", "already_at_version", "would_be_downgrade", "excluded"
+]
+
+
+class Skipped(Answer):
+    """A client that was passed over. `detail` is for people: the hold's reason, the version it has."""
+
+    client_id: str
+    reason: SkipReason
+    detail: str = ""
+
+
+class PlannedClient(Answer):
+    """One client of the plan. `script_sha256` is the script's that will run there; `version_id` whose script it is."""
+
+    client_id: str
+    target_id: str
+    environment_id: str
+    wave: int
+    from_version: str | None = None
+    to_version: str
+    version_id: str
+    script_field: Literal["install_script", "update_script", "rollback_script", "uninstall_script"]
+    script_sha256: str
+
+
+class Plan(Answer):
+    """`digest` is the SHA-256 of the canonical JSON of `clients`."""
+
+    digest: str
+    waves: tuple[tuple[str, ...], ...]
+    clients: tuple[PlannedClient, ...]

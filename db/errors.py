@@ -1,0 +1,17 @@
+"""What can go wrong with the database: transient (ask again) or permanent."""
+
+
+class DatabaseError(Exception):
+    """Something about the database could not be done."""
+
+
+class TransientDatabaseError(DatabaseError):
+    """The database can't be reached or is busy now."""
+
+
+class PermanentDatabaseError(DatabaseError):
+    """Asking again won't help: a wrong URL, a schema that is not at head."""
+
+
+class SchemaNotAtHeadError(PermanentDatabaseError):
+    """The schema is older (or newer) than this code."""

@@ -1,0 +1,30 @@
+"""Every table, imported here so that the metadata is whole."""
+
+from db.models.audit import AuditEntry, IdempotencyKey
+from db.models.base import Base, utc_now
+from db.models.clients import Client, Target
+from db.models.deploy_tasks import DeployResult, DeployTask
+from db.models.installations import Installation, InstallationEvent
+from db.models.leases import Lease
+from db.models.projects import Environment, Project
+from db.models.reports import LatestProcessReport, ProcessReportRow
+from db.models.versions import Version
+
+__all__ = [
+    "AuditEntry",
+    "Base",
+    "Client",
+    "DeployResult",
+    "DeployTask",
+    "Environment",
+    "IdempotencyKey",
+    "Installation",
+    "InstallationEvent",
+    "LatestProcessReport",
+    "Lease",
+    "ProcessReportRow",
+    "Project",
+    "Target",
+    "Version",
+    "utc_now",
+]

@@ -1,0 +1,65 @@
+"""Deploy tasks, and what became of each of their clients."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.documents.deploy_request import DeployTaskRequest
+from db.documents.evidence import Evidence
+from db.documents.plan import Plan, Skipped
+from db.documents.strategy import Strategy
+from db.models.base import Base, Keyed, Timestamped
+from db.types import DocumentType, IdType, UtcDateTime
+
+
+class DeployTask(Keyed, Timestamped, Base):
+    """One campaign. `request_key` makes its creation idempotent (a flow run's id); `cancel_running` is set by a cancel.
+
+    status: pending, running, completed, failed, cancelled, paused. Counts are counted from the results, never stored.
+    """
+
+    __tablename__ = "deploy_tasks"
+    __table_args__ = (Index(None, "project_id", "created_at"), Index(None, "status"))
+
+    project_id: Mapped[str] = mapped_column(IdType, ForeignKey("projects.id", ondelete="RESTRICT"))
+    version_id: Mapped[str | None] = mapped_column(IdType, ForeignKey("versions.id", ondelete="RESTRICT"))
+    version: Mapped[str | None] = mapped_column(String(100))
+    operation: Mapped[str] = mapped_column(String(20))
+    environment: Mapped[str | None] = mapped_column(String(100))
+    request: Mapped[DeployTaskRequest] = mapped_column(DocumentType(DeployTaskRequest))
+    request_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    selected_from_version: Mapped[str | None] = mapped_column(String(100))
+    skipped: Mapped[tuple[Skipped, ...]] = mapped_column(DocumentType(tuple[Skipped, ...]), default=())
+    strategy: Mapped[Strategy] = mapped_column(DocumentType(Strategy))
+    failure_strategy: Mapped[str] = mapped_column(String(20))
+    plan: Mapped[Plan] = mapped_column(DocumentType(Plan))
+    status: Mapped[str] = mapped_column(String(20), default="pending")
+    status_reason: Mapped[str | None] = mapped_column(String(1000))
+    cancel_running: Mapped[str | None] = mapped_column(String(10))
+    flow_run_id: Mapped[str | None] = mapped_column(String(36))
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class DeployResult(Keyed, Base):
+    """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too."""
+
+    __tablename__ = "deploy_results"
+    __table_args__ = (UniqueConstraint("deploy_task_id", "client_id"), Index(None, "client_id"))
+
+    deploy_task_id: Mapped[str] = mapped_column(IdType, ForeignKey("deploy_tasks.id", ondelete="RESTRICT"))
+    client_id: Mapped[str] = mapped_column(String(63), ForeignKey("clients.client_id", ondelete="RESTRICT"))
+    target_id: Mapped[str] = mapped_column(IdType, ForeignKey("targets.id", ondelete="RESTRICT"))
+    wave: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(20), default="pending")
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    execution_id: Mapped[str | None] = mapped_column(String(200))
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    duration_ms: Mapped[int | None] = mapped_column(Integer)
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(String(2000))
+    output: Mapped[str | None] = mapped_column(Text)
+    evidence: Mapped[Evidence | None] = mapped_column(DocumentType(Evidence))

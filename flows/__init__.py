@@ -1,0 +1,1 @@
+"""Order, waves, branching: one flow per file."""
