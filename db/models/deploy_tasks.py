@@ -44,14 +44,17 @@ class DeployTask(Keyed, Timestamped, Base):
 
 
 class DeployResult(Keyed, Base):
-    """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too."""
+    """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too.
+
+    History: a client that is deleted stays here by its name.
+    """
 
     __tablename__ = "deploy_results"
     __table_args__ = (UniqueConstraint("deploy_task_id", "client_id"), Index(None, "client_id"))
 
     deploy_task_id: Mapped[str] = mapped_column(IdType, ForeignKey("deploy_tasks.id", ondelete="RESTRICT"))
-    client_id: Mapped[str] = mapped_column(String(63), ForeignKey("clients.client_id", ondelete="RESTRICT"))
-    target_id: Mapped[str] = mapped_column(IdType, ForeignKey("targets.id", ondelete="RESTRICT"))
+    client_id: Mapped[str] = mapped_column(String(63))
+    target_id: Mapped[str] = mapped_column(IdType)
     wave: Mapped[int] = mapped_column(Integer)
     status: Mapped[str] = mapped_column(String(20), default="pending")
     attempt: Mapped[int] = mapped_column(Integer, default=0)
