@@ -4,6 +4,7 @@ A process that dies meanwhile, or that we may not look into, is None here and ne
 """
 
 import os
+import stat
 from types import TracebackType
 from typing import Self
 
@@ -32,7 +33,7 @@ class Proc:
 
     def pids(self) -> list[str]:
         """Every process's id, as /proc spells it."""
-        return [name for name in os.listdir(self._root) if name[0] in "123456789"]
+        return [name for name in os.listdir(self._root) if name[0] in "123456789"]  # noqa: PTH208 - a Path per process is slow
 
     def read(self, pid: str, name: str) -> bytes | None:
         """The whole of a small file (under 4 KiB), or None when the process is gone."""
@@ -86,11 +87,20 @@ class Proc:
     def open_files(self, pid: str) -> dict[str, str]:
         """Every descriptor and what it refers to ("socket:[123]", "pipe:[7]", a path), at most 65,536 of them."""
         try:
-            names = os.listdir(f"{self._root}/{pid}/fd")[:_MAX_FDS]
+            names = os.listdir(f"{self._root}/{pid}/fd")[:_MAX_FDS]  # noqa: PTH208 - a Path per descriptor is slow
         except OSError:
             return {}
         links = ((name, self.readlink(pid, f"fd/{name}")) for name in names)
         return {name: target for name, target in links if target}
+
+    def can_read_from(self, pid: str, fd: str) -> bool:
+        """Whether a descriptor was opened for reading: the link's own permission bits say so (proc_pid_fd(5))."""
+        try:
+            return bool(
+                os.stat(f"{pid}/fd/{fd}", dir_fd=self.fd, follow_symlinks=False).st_mode & stat.S_IRUSR
+            )
+        except OSError:
+            return False
 
     @staticmethod
     def _rest(fd: int, data: bytes) -> bytes:
