@@ -1,0 +1,1 @@
+"""Performance: with peers and the floor in the same run, as ratios."""

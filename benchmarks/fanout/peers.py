@@ -74,7 +74,7 @@ print(time.perf_counter() - begun)
 
 
 async def over_pyinfra(hosts: int, parallel: int, sshd: Sshd, python: str) -> float:
-    """pyinfra's own way: connect to all, one shell operation. Returns seconds."""
+    """Pyinfra's own way: connect to all, one shell operation. Returns seconds."""
     process = await asyncio.create_subprocess_exec(
         python, "-c", PYINFRA_PROGRAM, str(hosts), str(parallel), str(sshd.port), str(sshd.key), SCRIPT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

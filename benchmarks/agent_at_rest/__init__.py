@@ -1,0 +1,1 @@
+"""What an agent costs a host when nothing is deployed."""

@@ -1,0 +1,1 @@
+"""A script on 200 hosts: through agents, and through ssh."""
