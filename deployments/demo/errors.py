@@ -1,0 +1,5 @@
+"""What goes wrong with the demo fleet."""
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""

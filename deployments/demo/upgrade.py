@@ -1,0 +1,137 @@
+"""The demo's story: register, install the first version, upgrade whoever has it, read back what came of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deployments.demo import application
+from deployments.demo.errors import DemoError
+from deployments.demo.fleet import Fleet
+from deployments.demo.release_api import ReleaseApi
+
+ENDED = ("completed", "failed", "cancelled", "rolled_back", "paused")
+_STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One client after the upgrade, as the release API tells it."""
+
+    client: str
+    before: str
+    after: str
+    pid: int | None
+    port: str
+    proven: bool
+    survives: bool | None
+
+
+def register(fleet: Fleet) -> str:
+    """Project, environment, targets and the two versions; answers with the project's id."""
+    project = fleet.api.post(
+        "/projects", name=application.NAME, type="script", description="A real application"
+    )
+    environment = fleet.api.post(f"/projects/{project['id']}/environments", name="prod")
+    for client_id in fleet.agents:
+        target = {"client_id": client_id, "name": client_id, "type": "host"}
+        fleet.api.post(f"/environments/{environment['id']}/targets", **target)
+    for version in (application.FROM, application.TO):
+        fleet.api.post("/versions", **application.version_body(fleet.root, project["id"], version))
+    return str(project["id"])
+
+
+def install(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Install the first version on every client, all at once."""
+    strategy = _STRATEGY | {"waves": ["100%"]}
+    request = {
+        "version": application.FROM,
+        "operation": "install",
+        "client_ids": list(fleet.agents),
+        "strategy": strategy,
+    }
+    return run(fleet.api, {"project_id": project_id, **request}, say)
+
+
+def upgrade(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Upgrade whoever has the first version."""
+    request = {"version": application.TO, "operation": "update", "auto_select_clients": True}
+    request |= {"source_version": application.FROM, "strategy": _STRATEGY}
+    return run(fleet.api, {"project_id": project_id, **request}, say)
+
+
+def run(
+    api: ReleaseApi, request: dict[str, Any], say: Callable[[str], None], timeout_s: float = 600
+) -> dict[str, Any]:
+    """Create a deploy task, start it and follow it to its end."""
+    task = api.post("/tasks", **request)
+    started = api.post(f"/tasks/{task['id']}/start")
+    say(
+        f"{request['operation']} {request['version']} on {', '.join(task['client_ids'])}: {started.get('flow_run_url')}"
+    )
+    seen: dict[str, str] = {}
+    deadline = time.monotonic() + timeout_s
+    while True:
+        task = api.get(f"/tasks/{task['id']}")
+        for result in api.get(f"/tasks/{task['id']}/results"):
+            if seen.get(result["client_id"], "pending") != result["status"]:
+                seen[result["client_id"]] = result["status"]
+                say(f"  {result['client_id']}: {result['status']}{_why(result)}")
+        if task["status"] in ENDED:
+            return {**task, "flow_run_url": started.get("flow_run_url")}
+        if time.monotonic() > deadline:
+            raise DemoError(f"deploy task {task['id']} is still {task['status']} after {timeout_s:.0f} s")
+        time.sleep(0.3)
+
+
+def read_back(fleet: Fleet, project_id: str, ports: dict[str, int]) -> list[Row]:
+    """What the release API says of every client now; its process report is awaited for a while."""
+    installed = {row["client_id"]: row for row in fleet.api.get(f"/projects/{project_id}/installations")}
+    rows = []
+    for client in _reported(fleet, project_id)["clients"]:
+        client_id = client["client_id"]
+        row = installed[client_id]
+        process: dict[str, Any] = next(iter(client["processes"]), {})
+        listening = process.get("ports") or [ports[client_id]]
+        proven = row["version"] == row["observed_version"] == application.TO
+        port = ", ".join(map(str, listening))
+        before = row["previous_version"] or "–"
+        survives = process.get("survives_agent_stop")
+        rows.append(Row(client_id, before, row["version"], process.get("pid"), port, proven, survives))
+    return sorted(rows, key=lambda row: row.client)
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text."""
+    head = ("client", "from", "to", "pid", "port", "version proven", "survives agent stop")
+    lines = [
+        head,
+        *(
+            (r.client, r.before, r.after, str(r.pid or "–"), r.port, _yes(r.proven), _yes(r.survives))
+            for r in rows
+        ),
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
+
+
+def _reported(fleet: Fleet, project_id: str, patience_s: float = 30) -> dict[str, Any]:
+    deadline = time.monotonic() + patience_s
+    while True:
+        found: dict[str, Any] = fleet.api.get(f"/projects/{project_id}/processes")
+        fresh = [c for c in found["clients"] if c["processes"] and c["version"] == application.TO]
+        if len(fresh) == len(fleet.agents) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.3)
+
+
+def _why(result: dict[str, Any]) -> str:
+    return f" ({result['error'].splitlines()[0]})" if result.get("error") else ""
+
+
+def _yes(value: bool | None) -> str:
+    return "?" if value is None else "yes" if value else "no"
