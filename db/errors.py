@@ -15,3 +15,7 @@ class PermanentDatabaseError(DatabaseError):
 
 class SchemaNotAtHeadError(PermanentDatabaseError):
     """The schema is older (or newer) than this code."""
+
+
+class RowNotFoundError(PermanentDatabaseError):
+    """What was asked for by its id or name is not there (404)."""

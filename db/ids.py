@@ -1,6 +1,7 @@
 """Keys: UUIDv7 (RFC 9562), which sort by the time they were made, so that indexes grow at one end."""
 
 import os
+import re
 import time
 from uuid import UUID
 
@@ -13,3 +14,13 @@ def new_id() -> str:
     value &= ~(0x3 << 62)
     value |= 0x2 << 62
     return str(UUID(int=value))
+
+
+_UUID = re.compile(
+    r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.IGNORECASE | re.ASCII
+)
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has a key's shape: only then may it be compared with an id column."""
+    return _UUID.fullmatch(text) is not None

@@ -1,0 +1,65 @@
+"""Clients, and the targets that they are."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from db.errors import RowNotFoundError
+from db.ids import is_id
+from db.models import Client, Installation, Target
+from db.queries.paging import escaped, page_of
+
+
+def find_client(session: Session, client_id: str) -> Client | None:
+    """The client of this name."""
+    return None if "\x00" in client_id else session.get(Client, client_id)
+
+
+def get_client(session: Session, client_id: str) -> Client:
+    """The client of this name. Raises RowNotFoundError."""
+    client = find_client(session, client_id)
+    if client is None:
+        raise RowNotFoundError(f"there is no client {escaped(client_id)}")
+    return client
+
+
+def list_clients(session: Session, *, limit: int | None = 100, cursor: str | None = None) -> Sequence[Client]:
+    """Clients by name; the cursor is the last one's name."""
+    return page_of(session, select(Client), Client.client_id, limit=limit, cursor=cursor)
+
+
+def find_client_by_report_token(session: Session, token_sha256: str, now: datetime) -> Client | None:
+    """Whose report token this is: the current one, or the one before while its overlap lasts."""
+    return session.scalar(
+        select(Client).where(
+            or_(
+                Client.report_token_sha256 == token_sha256,
+                (Client.old_report_token_sha256 == token_sha256) & (Client.old_report_token_until > now),
+            )
+        )
+    )
+
+
+def delete_client(session: Session, client_id: str) -> None:
+    """Forget a client: its targets and installations go with it; results, history and audit stay."""
+    session.execute(delete(Installation).where(Installation.client_id == client_id))
+    session.execute(delete(Target).where(Target.client_id == client_id))
+    session.execute(delete(Client).where(Client.client_id == client_id))
+
+
+def get_target(session: Session, target_id: str) -> Target:
+    """The target with this id. Raises RowNotFoundError."""
+    target = session.get(Target, target_id.lower()) if is_id(target_id) else None
+    if target is None:
+        raise RowNotFoundError(f"there is no target {escaped(target_id)}")
+    return target
+
+
+def list_targets(
+    session: Session, environment_id: str, *, limit: int | None = 100, cursor: str | None = None
+) -> Sequence[Target]:
+    """An environment's targets, oldest first; the cursor is the last one's id."""
+    query = select(Target).where(Target.environment_id == environment_id)
+    return page_of(session, query, Target.id, limit=limit, cursor=cursor)
