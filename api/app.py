@@ -1,0 +1,44 @@
+"""The release API's application: routers behind the guard, every error a problem."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from api import docs_page
+from api.auth import Authenticator, NamedToken
+from api.guard import Guard
+from api.openapi import openapi_document
+from api.parts import Parts
+from api.problems import add_problem_handlers
+from api.routes import clients, environments, health, projects
+
+ROUTERS = (
+    projects.router,
+    environments.router,
+    clients.router,
+    health.router,
+    docs_page.router,
+)
+
+
+def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
+    """The whole application. `tokens` are the named ones; agents' are in the database."""
+    app = FastAPI(
+        title="Hoist release API",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    add_problem_handlers(app)
+    app.add_middleware(
+        Guard,
+        settings=parts.settings,
+        authenticator=Authenticator(tokens, parts.database),
+        count=parts.counters.count_request,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = partial(openapi_document, app)  # type: ignore[method-assign] # FastAPI's documented way
+    return app

@@ -1,0 +1,174 @@
+"""What every request passes before anything reads it: the Host header, the token, the role, the body's size."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from anyio import to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import REPORT_PATHS, Authenticator, Principal, may
+from api.problems import problem_response
+from api.settings import ApiSettings
+from db.errors import DatabaseError
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_REPORT_BYTES = 8 * 1024 * 1024
+MAX_DRAINED_BYTES = 32 * 1024 * 1024
+BODY_TIMEOUT_S = 60.0
+PUBLIC_PATHS = frozenset({"/", "/docs", "/healthz", "/readyz", "/openapi.json"})
+
+
+class Guard:
+    """An ASGI layer around the application: it adds `principal` and `body` to the scope's state."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ApiSettings,
+        authenticator: Authenticator,
+        count: Callable[[str, int], None],
+    ) -> None:
+        self.app = app
+        self._authenticator = authenticator
+        self._names = _own_names(settings)
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with what is wrong."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        send = self._counted(scope["method"], send)
+        refusal = await self._refusal(scope)
+        if refusal is None:
+            body = await _read_body(scope, receive)
+            if isinstance(body, bytes):
+                scope["state"]["body"] = body
+                await self.app(scope, _replay(body, receive), send)
+                return
+            refusal = body
+        await refusal(scope, receive, send)
+
+    def _counted(self, method: str, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(method, message["status"])
+            await send(message)
+
+        return counted
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if not self._host_is_ours(headers.get("host", "")):
+            return problem_response(421, "cannot answer for that Host: see HOIST_API_ALLOWED_HOSTS")
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            return problem_response(422, "cannot accept the address: it must not contain a NUL character")
+        scope.setdefault("state", {})
+        if scope["path"] in PUBLIC_PATHS:
+            return None
+        return await self._authorize(scope, headers)
+
+    async def _authorize(self, scope: Scope, headers: Headers) -> Response | None:
+        try:
+            principal = await self._principal(headers.get("authorization", ""))
+        except DatabaseError:
+            return problem_response(
+                503, "cannot check the token: the database can't be reached", part="database"
+            )
+        if principal is None:
+            return problem_response(
+                401,
+                "cannot accept the request: no or wrong credentials",
+                headers={"WWW-Authenticate": 'Bearer realm="hoist"'},
+            )
+        if not may(principal, scope["method"], scope["path"]):
+            return problem_response(403, f"cannot do that with {principal.role} token {principal.name}")
+        scope["state"]["principal"] = principal
+        return None
+
+    async def _principal(self, header: str) -> Principal | None:
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > 4096:
+            return None
+        named = self._authenticator.named(token)
+        return named or await to_thread.run_sync(partial(self._authenticator.agent, token))
+
+    def _host_is_ours(self, host: str) -> bool:
+        name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+        return name.lower() in self._names or _is_address(name)
+
+
+def _own_names(settings: ApiSettings) -> frozenset[str]:
+    names = {"localhost", socket.gethostname(), socket.getfqdn(), settings.host, *settings.allowed_hosts}
+    return frozenset(name.lower() for name in names)
+
+
+def _is_address(name: str) -> bool:
+    # An address can't be rebound by somebody's DNS, which is what the check is for.
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes | Response:
+    limit = MAX_REPORT_BYTES if scope["path"] in REPORT_PATHS else MAX_BODY_BYTES
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "0")
+    announced = (
+        int(length) if length.isascii() and length.isdigit() and len(length) < 19 else MAX_DRAINED_BYTES + 1
+    )
+    if announced > limit and ("expect" in headers or announced > MAX_DRAINED_BYTES):
+        return _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _collect(receive, limit)
+    except TimeoutError:
+        return problem_response(
+            408, "cannot read the body: it took too long", headers={"Connection": "close"}
+        )
+    if body is None:
+        return _too_large(limit)
+    if body:
+        # Callers that forget to say so send JSON too: there is nothing else that a body could be.
+        MutableHeaders(scope=scope)["content-type"] = "application/json"
+    return body
+
+
+async def _collect(receive: Receive, limit: int) -> bytes | None:
+    """The body; None for too large a one, which is read on for a while, so that the caller gets to see the answer."""
+    body, seen = bytearray(), 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        chunk = message.get("body", b"")
+        seen += len(chunk)
+        if seen <= limit:
+            body += chunk
+        if seen > MAX_DRAINED_BYTES or (seen > limit and not message.get("more_body", False)):
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_large(limit: int) -> Response:
+    return problem_response(
+        413, f"cannot accept the body: more than {limit} bytes", headers={"Connection": "close"}
+    )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again

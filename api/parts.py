@@ -1,0 +1,18 @@
+"""The parts that the API is made of, made once at the start and shared by every call."""
+
+from dataclasses import dataclass, field
+
+from api.counters import Counters
+from api.settings import ApiSettings
+from db.secrets import SecretBox
+from db.session import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The settings, the database, the secrets' box, and the counters that /metrics shows."""
+
+    settings: ApiSettings
+    database: Database
+    box: SecretBox
+    counters: Counters = field(default_factory=Counters)

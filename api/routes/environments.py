@@ -1,0 +1,61 @@
+"""Environments: /release/projects/{project}/environments."""
+
+from fastapi import APIRouter
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api.body import StrictRoute
+from api.calls import Asked, Posted
+from api.errors import taken
+from api.idempotency import perform
+from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
+from api.replies import Reply
+from api.schemas.projects import EnvironmentAnswer, EnvironmentCreate
+from api.trail import record
+from db.ids import is_id
+from db.models import Environment
+from db.queries import projects
+
+router = APIRouter(
+    prefix="/release/projects/{project}/environments", tags=["projects"], route_class=StrictRoute
+)
+
+
+def environment_answer(environment: Environment) -> EnvironmentAnswer:
+    """The environment, on the wire."""
+    return EnvironmentAnswer(
+        id=environment.id,
+        project_id=environment.project_id,
+        name=environment.name,
+        description=environment.description,
+        created_at=environment.created_at,
+        updated_at=environment.updated_at,
+    )
+
+
+@router.post("", status_code=201, response_model=EnvironmentAnswer)
+def create_environment(project: str, body: EnvironmentCreate, call: Posted) -> Response:
+    """Add an environment to a project."""
+
+    def change(session: Session) -> Reply:
+        owner = projects.get_project(session, project)
+        if projects.find_environment(session, owner.id, body.name) is not None:
+            raise taken("environment name", body.name)
+        row = Environment(project_id=owner.id, name=body.name, description=body.description)
+        session.add(row)
+        session.flush()
+        record(session, call, "environment.create", f"{owner.name}/{row.name}", project_id=owner.id)
+        return Reply(201, environment_answer(row))
+
+    return perform(call, change)
+
+
+@router.get("", response_model=list[EnvironmentAnswer])
+def list_environments(project: str, call: Asked, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """List a project's environments."""
+    with call.database.read() as session:
+        owner = projects.get_project(session, project)
+        after = decode_cursor(cursor, is_id)
+        found = projects.list_environments(session, owner.id, limit=limit + 1, cursor=after)
+        rows, after = cut_page(found, limit, lambda row: row.id)
+        return page_response(call.url, [environment_answer(row) for row in rows], after)

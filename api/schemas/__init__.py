@@ -1,0 +1,1 @@
+"""The documents of the release API, a module per noun."""

@@ -1,0 +1,70 @@
+"""Projects and their environments, on the wire."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from agent.wire.base import Request
+from api.schemas.base import Description, Name, ProjectName, Resource, unset
+from db.documents.strategy import Strategy
+
+
+class ProjectCreate(Request):
+    """A piece of software. Its name is as good as its id in addresses."""
+
+    name: ProjectName = Field(examples=["shop"])
+    type: Literal["script"] = Field(
+        description="`container` and `kubernetes` are refused until they are obeyed."
+    )
+    description: Description | None = None
+    default_strategy: Strategy | None = Field(None, description="For deploy tasks that bring none.")
+
+
+class ProjectChange(Request):
+    """What is sent is changed, what is not stays; null empties a field that may be empty."""
+
+    name: ProjectName = Field(default_factory=unset)
+    description: Description | None = None
+    default_strategy: Strategy | None = None
+
+
+class ProjectAnswer(Resource):
+    """A project."""
+
+    name: str
+    type: str
+    description: str | None
+    default_strategy: Strategy | None
+
+
+class EnvironmentCreate(Request):
+    """A place that a project's targets are in: prod, staging."""
+
+    name: Name = Field(examples=["prod"])
+    description: Description | None = None
+    require_approval: bool = Field(False, description="true is refused until it is obeyed.")
+    release_window: None = Field(None, description="Refused until it is obeyed.")
+
+    @field_validator("require_approval")
+    @classmethod
+    def _not_obeyed_yet(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("approval is not there yet: only false is accepted")
+        return value
+
+    @field_validator("release_window", mode="before")
+    @classmethod
+    def _no_window_yet(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("release windows are not there yet: leave it out")
+        return value
+
+
+class EnvironmentAnswer(Resource):
+    """An environment."""
+
+    project_id: str
+    name: str
+    description: str | None
+    require_approval: bool = False
+    release_window: None = None

@@ -1,0 +1,120 @@
+"""The release API's settings: HOIST_API_* from the environment, checked before anything listens."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from api.errors import SettingsError
+
+PREFIX = "HOIST_API_"
+DEFAULT_PREFECT_URL = "http://127.0.0.1:4200/api"
+MIN_TOKEN_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What `python -m api` runs with. `prefect_url` None: Prefect's own settings decide."""
+
+    host: str = "127.0.0.1"
+    port: int = 4210
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    insecure_http: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, beside its own, under which this API is reached (HOIST_API_ALLOWED_HOSTS, comma separated)."""
+    tokens_file: Path | None = None
+    operator_token: str | None = field(default=None, repr=False)
+    viewer_token: str | None = field(default=None, repr=False)
+    prefect_url: str | None = None
+    prefect_auth: bool = False
+    """Whether PREFECT_API_AUTH_STRING is set."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read and check them. Raises SettingsError."""
+
+        def text(name: str) -> str | None:
+            return environ.get(PREFIX + name) or None
+
+        def path(name: str) -> Path | None:
+            value = text(name)
+            return Path(value).expanduser().absolute() if value else None
+
+        settings = cls(
+            host=text("HOST") or "127.0.0.1",
+            port=_port(text("PORT") or "4210"),
+            tls_cert=path("TLS_CERT"),
+            tls_key=path("TLS_KEY"),
+            insecure_http=text("INSECURE_HTTP") == "1",
+            allowed_hosts=tuple(filter(None, (text("ALLOWED_HOSTS") or "").replace(" ", "").split(","))),
+            tokens_file=path("TOKENS_FILE"),
+            operator_token=text("OPERATOR_TOKEN"),
+            viewer_token=text("VIEWER_TOKEN"),
+            prefect_url=environ.get("PREFECT_API_URL") or None,
+            prefect_auth=bool(environ.get("PREFECT_API_AUTH_STRING")),
+        )
+        check_settings(settings)
+        return settings
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the API."""
+        return is_loopback(self.host)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, for people."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65_535):
+        raise SettingsError(f"cannot use {PREFIX}PORT: it is not a number from 0 to 65535")
+    return int(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is a name or address of this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_settings(settings: ApiSettings) -> None:
+    """Raises SettingsError for what contradicts itself, or would send tokens in the clear over a network."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingsError(f"cannot use TLS: {PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together")
+    for name, token in (("OPERATOR_TOKEN", settings.operator_token), ("VIEWER_TOKEN", settings.viewer_token)):
+        if token is not None and len(token) < MIN_TOKEN_LENGTH:
+            raise SettingsError(f"cannot use {PREFIX}{name}: at least {MIN_TOKEN_LENGTH} characters")
+    if settings.operator_token and settings.operator_token == settings.viewer_token:
+        raise SettingsError(f"cannot use {PREFIX}VIEWER_TOKEN: it is the operator's token")
+    if not settings.loopback and not settings.tls_cert and not settings.insecure_http:
+        raise SettingsError(
+            f"cannot listen on {settings.host} without TLS: set {PREFIX}TLS_CERT and {PREFIX}TLS_KEY "
+            f"({PREFIX}INSECURE_HTTP=1 overrides this: tokens then travel in the clear)"
+        )
+    if settings.prefect_url is not None:
+        check_prefect_url(settings.prefect_url, authenticated=settings.prefect_auth)
+
+
+def check_prefect_url(url: str, *, authenticated: bool) -> None:
+    """Raises SettingsError for a Prefect server beyond loopback without https and a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError("cannot use PREFECT_API_URL: it is not an http or https URL")
+    if is_loopback(parts.hostname):
+        return
+    if parts.scheme != "https" or not authenticated:
+        raise SettingsError(
+            f"cannot use the Prefect server at {parts.hostname}: beyond loopback it needs https and "
+            "PREFECT_API_AUTH_STRING"
+        )
