@@ -1,0 +1,204 @@
+"""What an operator does to a deploy task, as changes of rows: start, cancel, retry; and how a run begins and ends.
+
+Free of Prefect and of agents: the API and the flow call these in a transaction of theirs.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db.models import DeployResult, DeployTask
+from db.queries.audit import append_audit
+from db.queries.deploy_tasks import counts_of, get_deploy_task
+from tasks.errors import FleetChangedError, LeaseHeldError, PlanningError, WrongStateError
+from tasks.lease import acquire_leases, check_leases_free, release_leases, renew_leases
+from tasks.planning.changes import fleet_changes
+from tasks.planning.changes import replan as plan_anew
+
+FINISHED = ("completed", "failed", "cancelled")
+RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
+RETRIABLE = (*RETRIED_BY_DEFAULT, "unknown")
+
+
+def begin_start(
+    session: Session, task: DeployTask, replan: bool, now: datetime, *, who: str = "operator"
+) -> str:
+    """Check that a run may begin; answers the idempotency key for its flow run.
+
+    The key stays the same until a flow run is recorded in `flow_run_id`, so two starts at once make one run. Raises
+    WrongStateError (it has ended), LeaseHeldError (a run is under way, or another deploy task's is),
+    FleetChangedError (the fleet is another one, and `replan` is false).
+    """
+    task = get_deploy_task(session, task.id, lock=True)
+    _refuse_finished(task, "start")
+    check_leases_free(session, task, now)
+    if task.status == "pending":
+        _check_fleet(session, task, replan, now, who)
+    _audit(session, task, "deploy_task.start", now, who)
+    return f"{task.id}:{task.flow_run_id or 'first'}"
+
+
+def begin_run(
+    session: Session, task: DeployTask, holder: str, now: datetime, ttl_s: float | None = None
+) -> int:
+    """A flow run begins to work on the deploy task: it takes the leases, the status is `running`; answers the fence.
+
+    Raises what `begin_start` does. The same holder may begin again (a re-run); it keeps its fence.
+    """
+    task = get_deploy_task(session, task.id, lock=True)
+    _refuse_finished(task, "run")
+    if task.status == "pending":
+        _check_fleet(session, task, False, now, holder)
+    fence = acquire_leases(session, task, holder, now, ttl_s)
+    task.status, task.status_reason, task.finished_at = "running", None, None
+    task.started_at = task.started_at or now
+    return fence
+
+
+def finish_run(
+    session: Session, task: DeployTask, holder: str, now: datetime, reason: str | None = None
+) -> str:
+    """A flow run has nothing left to do: who is still pending is skipped; answers the status, counted from the results.
+
+    cancelled if it was asked for; completed when nobody failed and nobody is unknown; else failed. Raises LeaseLostError
+    where another run has the deploy task now: then nothing is changed.
+    """
+    task = get_deploy_task(session, task.id, lock=True)
+    renew_leases(session, task, holder, now)
+    _skip_pending(session, task, reason or "the deploy task ended before its turn", now)
+    counts = counts_of(session, task.id)
+    if task.cancel_running is not None:
+        task.status = "cancelled"
+    elif counts.failed or counts.unknown or counts.running:
+        task.status = "failed"
+    else:
+        task.status = "completed"
+    task.status_reason, task.finished_at = reason, now
+    release_leases(session, task, holder)
+    numbers = {"success": counts.success, "failed": counts.failed, "total": counts.total}
+    _audit(session, task, f"deploy_task.{task.status}", now, holder, **numbers)
+    return task.status
+
+
+def request_cancel(session: Session, task: DeployTask, running: str, who: str, now: datetime) -> DeployTask:
+    """Start no further client; `running`: `finish` lets those in flight end, `kill` cancels their executions.
+
+    The run that is under way sees it (`cancel_running`) and ends as cancelled. Where no run is under way, the deploy
+    task is cancelled at once, and clients that were in flight are unknown. Raises WrongStateError once it has ended.
+    """
+    task = get_deploy_task(session, task.id, lock=True)
+    _refuse_finished(task, "cancel")
+    task.cancel_running = running
+    _audit(session, task, "deploy_task.cancel", now, who, running=running)
+    try:
+        check_leases_free(session, task, now)
+    except LeaseHeldError as held:
+        if held.deploy_task_id == task.id:
+            return task
+    _skip_pending(session, task, "cancelled", now)
+    _end_results(session, task, ("running", "unknown"), "cancelled while no run was watching it", now)
+    task.status, task.status_reason, task.finished_at = "cancelled", f"cancelled by {who}", now
+    return task
+
+
+def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
+    session: Session,
+    task: DeployTask,
+    client_ids: Collection[str] | None,
+    statuses: Collection[str] | None,
+    who: str,
+    now: datetime,
+) -> DeployTask:
+    """Make clients of an ended deploy task pending again, for a new attempt under the same plan; it is pending then.
+
+    Without `client_ids` and `statuses`: those that failed, were unreachable or skipped; the unknown only when asked
+    for. Raises WrongStateError while it has not ended, PlanningError for clients or statuses that can't be retried.
+    """
+    task = get_deploy_task(session, task.id, lock=True)
+    if task.status not in FINISHED:
+        raise WrongStateError(f"cannot retry deploy task {task.id}: it is {task.status}")
+    results = _to_retry(session, task, client_ids, statuses)
+    for result in results:
+        result.status, result.execution_id, result.error, result.output = "pending", None, None, None
+        result.started_at = result.finished_at = result.duration_ms = result.exit_code = result.evidence = (
+            None
+        )
+    task.status, task.status_reason = "pending", None
+    task.cancel_running = task.finished_at = None
+    _audit(session, task, "deploy_task.retry", now, who, clients=len(results))
+    session.flush()
+    return task
+
+
+def _to_retry(
+    session: Session,
+    task: DeployTask,
+    client_ids: Collection[str] | None,
+    statuses: Collection[str] | None,
+) -> list[DeployResult]:
+    wrong = sorted(set(statuses or ()) - set(RETRIABLE))
+    if wrong:
+        raise PlanningError(f"only {', '.join(RETRIABLE)} are retried, not {', '.join(wrong)}", "statuses")
+    rows = session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id)).all()
+    if client_ids is not None:
+        unknown = sorted(set(client_ids) - {row.client_id for row in rows})
+        if unknown:
+            raise PlanningError(
+                f"not clients of deploy task {task.id}: {', '.join(unknown[:20])}", "client_ids"
+            )
+        rows = [row for row in rows if row.client_id in set(client_ids)]
+    allowed = statuses or (RETRIABLE if client_ids is not None else RETRIED_BY_DEFAULT)
+    chosen = [row for row in rows if row.status in allowed]
+    if not chosen:
+        raise PlanningError(f"no client of deploy task {task.id} is {' or '.join(allowed)}", "statuses")
+    return chosen
+
+
+def _refuse_finished(task: DeployTask, what: str) -> None:
+    if task.status in FINISHED:
+        raise WrongStateError(f"cannot {what} deploy task {task.id}: it is {task.status}")
+
+
+def _check_fleet(session: Session, task: DeployTask, replan: bool, now: datetime, who: str) -> None:
+    changes = fleet_changes(session, task, now)
+    if changes and not replan:
+        raise FleetChangedError(changes)
+    if changes:
+        plan_anew(session, task, now, who)
+
+
+def _skip_pending(session: Session, task: DeployTask, why: str, now: datetime) -> None:
+    _end_results(session, task, ("pending", "skipped"), why, now)
+
+
+def _end_results(
+    session: Session, task: DeployTask, change: tuple[str, str], why: str, now: datetime
+) -> None:
+    old, new = change
+    session.execute(
+        update(DeployResult)
+        .where(DeployResult.deploy_task_id == task.id, DeployResult.status == old)
+        .values(status=new, error=why[:2000], finished_at=now)
+    )
+
+
+def _audit(
+    session: Session,
+    task: DeployTask,
+    action: str,
+    now: datetime,
+    who: str,
+    **detail: object,
+) -> None:
+    append_audit(
+        session,
+        now=now,
+        who=who,
+        action=action,
+        subject=f"deploy task {task.id}",
+        detail=detail,
+        project_id=task.project_id,
+        deploy_task_id=task.id,
+    )
