@@ -1,0 +1,112 @@
+"""Runs a short command of the application's and reads what it says, within a time and a size.
+
+Blocking, so it runs in a thread. The pipe is left when the command has ended, even if a child still holds it.
+"""
+
+import asyncio
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO
+
+from agent.releases.errors import CannotAsk
+from agent.releases.identity import Identity
+
+OUTPUT_LIMIT_BYTES = 64 * 1024
+_LEFTOVER_S = 0.2
+_POLL_S = 0.05
+_THREADS = 16
+
+_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="command")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended, and the first 64 KiB of its two outputs."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+async def run_command(command: str, *, work_dir: str, identity: Identity, timeout_s: float) -> Finished:
+    """Run `command` with /bin/sh in `work_dir`; its process group is killed when it ends, or when the time is over.
+
+    Raises CannotAsk when it can't be started or takes longer than `timeout_s` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, _run, command, work_dir, identity, timeout_s)
+
+
+def _run(command: str, work_dir: str, identity: Identity, timeout_s: float) -> Finished:
+    deadline = time.monotonic() + timeout_s
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            cwd=work_dir,
+            env=identity.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            user=identity.user,
+            group=identity.group,
+            extra_groups=identity.extra_groups,
+        )
+    except OSError as error:
+        raise CannotAsk(f"cannot run the command in {work_dir}: {error.strerror}") from error
+    try:
+        stdout, stderr = _read(process, deadline)
+    finally:
+        _end(process)
+    if time.monotonic() >= deadline and process.returncode == -signal.SIGKILL:
+        raise CannotAsk(f"the command took longer than {timeout_s:g} s and was killed")
+    return Finished(process.returncode, stdout, stderr)
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    outputs = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for pipe in outputs:
+            selector.register(pipe, selectors.EVENT_READ)
+        ended_at: float | None = None
+        while selector.get_map():
+            now = time.monotonic()
+            if now >= deadline or (ended_at is not None and now >= ended_at + _LEFTOVER_S):
+                break
+            for key, _ in selector.select(_POLL_S):
+                if not _take(key.fd, outputs[_pipe(key.fileobj)]):
+                    selector.unregister(key.fileobj)
+            if ended_at is None and process.poll() is not None:
+                ended_at = time.monotonic()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, deadline - time.monotonic()))
+    stdout, stderr = (bytes(output).decode("utf-8", "replace") for output in outputs.values())
+    return stdout, stderr
+
+
+def _pipe(fileobj: object) -> IO[bytes]:
+    return fileobj  # type: ignore[return-value]  # only the two pipes are registered
+
+
+def _take(fd: int, output: bytearray) -> bool:
+    data = os.read(fd, 65_536)
+    output += data[: OUTPUT_LIMIT_BYTES - len(output)]
+    return bool(data)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # The group outlives its leader while it has members, so what the command left behind goes too.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
