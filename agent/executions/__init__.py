@@ -1,0 +1,1 @@
+"""Executions: a script run once per id, detached from the agent, its result kept."""

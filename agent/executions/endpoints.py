@@ -1,0 +1,85 @@
+"""The HTTP side of executions."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.endpoints import Call, Endpoint
+from agent.executions.executions import Executions
+from agent.wire.base import MutatingRequest, Request
+from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog
+
+
+class ExecutionQuery(Request):
+    """How long to wait for the end, in seconds; 0 answers at once."""
+
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 0
+
+
+class LogQuery(Request):
+    """From which byte of the output on."""
+
+    offset: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+
+class CancelRequest(MutatingRequest):
+    """Nothing but who asks, and under which lease."""
+
+
+def execution_endpoints(executions: Executions) -> list[Endpoint]:
+    """`release.execute` and what is asked about its executions."""
+
+    async def execute(call: Call) -> object:
+        return await executions.execute(call.body)
+
+    async def read(call: Call) -> object:
+        return await executions.wait(call.path["execution_id"], call.query.wait_s)
+
+    async def read_log(call: Call) -> object:
+        return await executions.read_log(call.path["execution_id"], call.query.offset)
+
+    async def cancel(call: Call) -> object:
+        return await executions.cancel(call.path["execution_id"], call.body.fence)
+
+    one = "/v1/executions/{execution_id}"
+    return [
+        Endpoint(
+            "POST",
+            "/v1/commands/release.execute",
+            "release_execute",
+            execute,
+            "Run a script once, detached from the agent; 200 where its id is known already",
+            answer=Execution,
+            request=ExecuteRequest,
+            status=202,
+            also=(200,),
+        ),
+        Endpoint(
+            "GET",
+            one,
+            "read_execution",
+            read,
+            "The execution, when it ends or after wait_s seconds",
+            answer=Execution,
+            query=ExecutionQuery,
+        ),
+        Endpoint(
+            "GET",
+            f"{one}/log",
+            "read_execution_log",
+            read_log,
+            "A slice of its output",
+            answer=ExecutionLog,
+            query=LogQuery,
+        ),
+        Endpoint(
+            "POST",
+            f"{one}/cancel",
+            "cancel_execution",
+            cancel,
+            "Begin to end it and all that it started",
+            answer=Execution,
+            request=CancelRequest,
+            status=202,
+        ),
+    ]

@@ -1,0 +1,71 @@
+"""What the journal keeps of an execution."""
+
+import hashlib
+import json
+from datetime import datetime
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from agent.wire.executions import DetachMethod, ExecuteRequest, Execution, ExecutionState, Operation
+
+
+class Record(BaseModel):
+    """One execution, without its script and environment. `method` None: attached to the agent. `pid`: the script's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    execution_id: str
+    project_id: str
+    release_id: str
+    target_id: str
+    operation: Operation
+    version: str
+    previous_version: str | None = None
+    work_dir: str
+    run_as: str | None = None
+    timeout_s: int
+    method: DetachMethod | None
+    digest: str
+    boot_id: str
+    accepted_at: AwareDatetime
+    state: ExecutionState = ExecutionState.QUEUED
+    pid: int | None = None
+    exit_code: int | None = None
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+    error: str | None = None
+    output_bytes: int = 0
+
+    @classmethod
+    def of(
+        cls, request: ExecuteRequest, method: DetachMethod | None, boot_id: str, now: datetime
+    ) -> "Record":
+        """The record of a request as it is accepted."""
+        kept = request.model_dump(include=set(cls.model_fields))
+        return cls(**kept, method=method, digest=digest_of(request), boot_id=boot_id, accepted_at=now)
+
+    def execution(self, output_tail: str = "") -> Execution:
+        """The record as the wire has it."""
+        duration = None
+        if self.started_at is not None and self.finished_at is not None:
+            duration = max(0, round((self.finished_at - self.started_at).total_seconds() * 1000))
+        return Execution(
+            execution_id=self.execution_id,
+            project_id=self.project_id,
+            state=self.state,
+            pid=self.pid,
+            exit_code=self.exit_code,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            duration_ms=duration,
+            output_tail=output_tail,
+            output_bytes=self.output_bytes,
+            error=self.error,
+            detach_method=self.method,
+        )
+
+
+def digest_of(request: ExecuteRequest) -> str:
+    """What makes two requests the same: everything but who asks under which lease."""
+    content = request.model_dump(mode="json", exclude={"client_id", "fence"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""`/healthz` and `/v1/info`: who this agent is and what it can do."""
+
+import socket
+from datetime import datetime
+
+from agent import __version__
+from agent.endpoints import Call, Endpoint
+from agent.executions.methods import detach_methods
+from agent.executions.tree import boot_id
+from agent.settings import AgentSettings
+from agent.wire.base import Answer
+from agent.wire.info import FEATURES, AgentInfo
+
+
+class Health(Answer):
+    """The agent answers."""
+
+    status: str = "ok"
+
+
+def info_endpoints(settings: AgentSettings, started_at: datetime) -> list[Endpoint]:
+    """The agent's own state, which changes only when it restarts."""
+    info = AgentInfo(
+        client_id=settings.client_id,
+        agent_version=__version__,
+        features=FEATURES,
+        hostname=socket.gethostname(),
+        boot_id=boot_id(),
+        started_at=started_at,
+        detach_methods=detach_methods(),
+    )
+
+    async def healthz(_call: Call) -> Health:
+        return Health()
+
+    async def read_info(_call: Call) -> AgentInfo:
+        return info
+
+    return [
+        Endpoint(
+            "GET", "/healthz", "healthz", healthz, "Whether the agent answers", answer=Health, public=True
+        ),
+        Endpoint(
+            "GET",
+            "/v1/info",
+            "read_info",
+            read_info,
+            "Who this agent is and what it can do",
+            answer=AgentInfo,
+        ),
+    ]
