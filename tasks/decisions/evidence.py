@@ -1,0 +1,218 @@
+"""Evidence, not an exit code, makes an installation: judges what was seen on a client after its script ended well.
+
+Pure: what is wanted, what was seen first (when everything held for the first time) and what is seen now go in, a
+named verdict comes out. Only root matches are judged: those whose parent is no match.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from agent.wire.executions import Operation
+from agent.wire.processes import ProcessInfo
+from agent.wire.releases import CheckResult
+from db.documents.evidence import Evidence
+
+START_TIME_SLACK = timedelta(milliseconds=50)
+"""A start time is known to a clock tick (10 ms) and drifts a little against the wall clock."""
+
+Identity: TypeAlias = tuple[str | None, int, object]
+
+
+class Reason(StrEnum):
+    """Why a client is, or is not (yet), proven."""
+
+    HELD = "held"
+    EXIT_CODE = "exit_code"
+    TOO_EARLY = "too_early"
+    NO_PROCESS = "no_process"
+    ZOMBIE = "zombie"
+    NOT_RESTARTED = "not_restarted"
+    PROBE_FAILED = "probe_failed"
+    WRONG_VERSION = "wrong_version"
+    CHECK_FAILED = "check_failed"
+    CHECKS_NOT_RUN = "checks_not_run"
+    IDENTITY_CHANGED = "identity_changed"
+    STILL_RUNNING = "still_running"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What has to be seen. `rules` are the rules' names; `has_probe`, `has_checks`: the version has them."""
+
+    version: str
+    operation: Operation
+    source: Literal["processes", "exit_code"] = "processes"
+    rules: tuple[str, ...] = ()
+    has_probe: bool = False
+    has_checks: bool = False
+    reload_in_place: bool = False
+    stable_for_s: float = 30
+    execution_started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at a client. `at` is the looker's clock; `checks` None: the agent can't run them."""
+
+    at: datetime
+    boot_id: str | None = None
+    processes: tuple[ProcessInfo, ...] = ()
+    unmatched_rules: tuple[str, ...] = ()
+    observed_version: str | None = None
+    probe_error: str | None = None
+    checks: tuple[CheckResult, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`held`: it is proven. `retry`: not yet, but looking again within the health timeout may show it."""
+
+    reason: Reason
+    held: bool
+    detail: str
+    retry: bool
+
+
+def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime) -> Verdict:
+    """Judge a client. `seen_first` is the look that was the first to be TOO_EARLY; None before there was one.
+
+    What goes wrong before everything held once may be a slow start: `retry`. A process that is gone, or another one,
+    after that is final.
+    """
+    if wanted.source == "exit_code":
+        return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
+    if wanted.operation == "uninstall":
+        return _judge_uninstall(seen_now)
+    changed = _judge_identity(seen_first, seen_now) if seen_first is not None else None
+    wrong = changed or next(_faults(wanted, seen_now), None)
+    if wrong is not None:
+        return wrong
+    stable_for_s = (now - seen_first.at).total_seconds() if seen_first is not None else 0.0
+    if stable_for_s < wanted.stable_for_s:
+        waited = f"everything holds, for {stable_for_s:.0f} of {wanted.stable_for_s:.0f} s"
+        return Verdict(Reason.TOO_EARLY, False, waited, True)
+    return Verdict(Reason.HELD, True, _what_held(wanted, seen_now), False)
+
+
+def evidence_of(
+    wanted: Wanted, seen_first: Seen | None, seen_now: Seen, verdict: Verdict, now: datetime
+) -> Evidence:
+    """What was seen and how it was judged, as it is stored with the result."""
+    return Evidence(
+        verdict=verdict.reason.value,
+        held=verdict.held,
+        detail=verdict.detail,
+        version_proven=verdict.held and wanted.has_probe and seen_now.observed_version == wanted.version,
+        wanted_version=wanted.version,
+        observed_version=seen_now.observed_version,
+        boot_id=seen_now.boot_id,
+        processes=seen_now.processes,
+        unmatched_rules=seen_now.unmatched_rules,
+        checks=seen_now.checks or (),
+        execution_started_at=wanted.execution_started_at,
+        stable_for_s=max(0.0, (now - seen_first.at).total_seconds()) if seen_first is not None else None,
+        judged_at=now,
+    )
+
+
+def roots_of(processes: tuple[ProcessInfo, ...]) -> tuple[ProcessInfo, ...]:
+    """The matches whose parent is not a match; where the agent doesn't say, the parents' pids decide."""
+    pids = {process.pid for process in processes}
+    return tuple(
+        process
+        for process in processes
+        if (process.is_root if process.is_root is not None else process.ppid not in pids)
+    )
+
+
+def identity_of(boot_id: str | None, process: ProcessInfo) -> Identity:
+    """(boot id, pid, start ticks); an agent of the older wire gives the start time instead of ticks."""
+    started = process.start_ticks if process.start_ticks is not None else process.start_time
+    return (boot_id, process.pid, started)
+
+
+def _judge_uninstall(seen: Seen) -> Verdict:
+    if seen.processes:
+        return _not_yet(Reason.STILL_RUNNING, f"still running: {_names(seen.processes)}")
+    return Verdict(Reason.HELD, True, "nothing that matches runs there", False)
+
+
+def _judge_identity(first: Seen, now: Seen) -> Verdict | None:
+    rebooted = None not in (first.boot_id, now.boot_id) and first.boot_id != now.boot_id
+    present = {identity_of(None, process) for process in now.processes}
+    gone = [process for process in roots_of(first.processes) if identity_of(None, process) not in present]
+    if rebooted:
+        return Verdict(Reason.IDENTITY_CHANGED, False, "the host was rebooted meanwhile", False)
+    if gone:
+        detail = f"gone or restarted after it had held: {_names(tuple(gone))}"
+        return Verdict(Reason.IDENTITY_CHANGED, False, detail, False)
+    return None
+
+
+def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
+    roots = roots_of(seen.processes)
+    matched = {process.matched_by for process in seen.processes}
+    missing = [rule for rule in wanted.rules if rule in seen.unmatched_rules or rule not in matched]
+    if missing:
+        yield _not_yet(Reason.NO_PROCESS, f"no process matches: {', '.join(missing)}")
+    zombies = tuple(process for process in roots if process.status == "zombie")
+    if zombies:
+        yield _not_yet(Reason.ZOMBIE, f"dead, and not collected by its parent: {_names(zombies)}")
+    old = () if wanted.reload_in_place else tuple(_older(roots, wanted.execution_started_at))
+    if old:
+        yield _not_yet(Reason.NOT_RESTARTED, f"started before the script: {_names(old)}")
+    if wanted.has_probe:
+        yield from _probe_faults(wanted, seen)
+    if wanted.has_checks:
+        yield from _check_faults(seen)
+
+
+def _older(roots: tuple[ProcessInfo, ...], execution_started_at: datetime | None) -> Iterator[ProcessInfo]:
+    if execution_started_at is not None:
+        began = execution_started_at - START_TIME_SLACK
+        yield from (process for process in roots if process.start_time < began)
+
+
+def _probe_faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
+    if seen.observed_version is None:
+        yield _not_yet(Reason.PROBE_FAILED, f"the probe got no version: {seen.probe_error or 'no answer'}")
+    elif seen.observed_version != wanted.version:
+        said = f"the probe answers {seen.observed_version[:100]!r}, not {wanted.version!r}"
+        yield _not_yet(Reason.WRONG_VERSION, said)
+
+
+def _check_faults(seen: Seen) -> Iterator[Verdict]:
+    if seen.checks is None:
+        yield Verdict(
+            Reason.CHECKS_NOT_RUN, False, "the agent can't run the version's checks: upgrade it", False
+        )
+        return
+    failed = [check for check in seen.checks if not check.passed]
+    if failed:
+        said = "; ".join(f"{check.type} {check.subject}: {check.detail}" for check in failed)
+        yield _not_yet(Reason.CHECK_FAILED, said[:1000])
+
+
+def _not_yet(reason: Reason, detail: str) -> Verdict:
+    return Verdict(reason, False, detail, True)
+
+
+def _what_held(wanted: Wanted, seen: Seen) -> str:
+    held = []
+    if seen.processes:
+        held.append(f"running: {_names(roots_of(seen.processes))}")
+    if wanted.has_probe:
+        held.append(f"answers {wanted.version}")
+    else:
+        held.append("the version is not proven: there is no probe")
+    if seen.checks:
+        held.append(f"{len(seen.checks)} checks passed")
+    return "; ".join(held)
+
+
+def _names(processes: tuple[ProcessInfo, ...]) -> str:
+    shown = [f"{process.name} ({process.pid}, {process.matched_by})" for process in processes[:5]]
+    return ", ".join(shown) + (f" and {len(processes) - 5} more" if len(processes) > 5 else "")
