@@ -117,7 +117,5 @@ def test_cancel_with_kill_ends_what_runs_and_starts_no_further_client(fleet):
     statuses = {client: result["status"] for client, result in shop.results(task_id).items()}
     assert statuses == {running: "failed", waiting: "skipped"}
     assert shop.runs(waiting) == ["install 1.0"]
-    execution = (
-        fleet.agents[running].get(f"/v1/executions/{task_id}.{running}.1.update").json()
-    )
+    execution = fleet.agents[running].get(f"/v1/executions/{task_id}.{running}.1.update").json()
     assert execution["state"] == "cancelled"

@@ -7,7 +7,6 @@ from deployments.demo.leftovers import stop_applications
 from deployments.demo.processes import wait_until
 from tests.e2e.conftest import SHORT
 from tests.e2e.shop import STRATEGY, Shop, flow_state
-from tests.postgres import *  # noqa: F403 - the throw-away cluster's fixtures
 
 
 @contextmanager
