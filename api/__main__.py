@@ -11,6 +11,7 @@ import uvicorn
 from api.app import build_app
 from api.auth import named_tokens
 from api.errors import ApiError
+from api.flow_runs import FlowRuns
 from api.parts import Parts
 from api.settings import ApiSettings
 from db.errors import DatabaseError
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = ApiSettings.from_env()
         tokens = named_tokens(settings)
-        parts = Parts(settings, open_database(), load_secret_key())
+        parts = Parts(settings, open_database(), load_secret_key(), FlowRuns(settings))
     except (ApiError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 2

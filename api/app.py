@@ -10,12 +10,31 @@ from api.guard import Guard
 from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
-from api.routes import clients, environments, health, projects
+from api.routes import (
+    audit,
+    clients,
+    deploy_tasks,
+    environments,
+    health,
+    installations,
+    projects,
+    reports,
+    results,
+    targets,
+    versions,
+)
 
 ROUTERS = (
     projects.router,
     environments.router,
     clients.router,
+    targets.router,
+    versions.router,
+    installations.router,
+    deploy_tasks.router,
+    results.router,
+    reports.router,
+    audit.router,
     health.router,
     docs_page.router,
 )

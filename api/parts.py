@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from api.counters import Counters
+from api.flow_runs import FlowRuns
 from api.settings import ApiSettings
 from db.secrets import SecretBox
 from db.session import Database
@@ -15,4 +16,5 @@ class Parts:
     settings: ApiSettings
     database: Database
     box: SecretBox
+    flow_runs: FlowRuns
     counters: Counters = field(default_factory=Counters)

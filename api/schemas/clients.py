@@ -110,7 +110,7 @@ class TargetCreate(Request):
 
     client_id: ClientId = Field(examples=["web-07"])
     name: Name = Field(examples=["web-07"])
-    type: Literal["host"] = Field(description="`k8s-cluster` is refused until it is obeyed.")
+    type: Literal["host"] = Field("host", description="`k8s-cluster` is refused until it is obeyed.")
     labels: Labels = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(0, description="Higher goes earlier.")
 

@@ -1,0 +1,103 @@
+"""Flow runs of the deployment `upgrade/fleet`, made with Prefect's own client.
+
+Prefect is imported on first use: it takes seconds, and an API that starts nothing needs none of it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from api.errors import SettingsError, TransientApiError
+from api.schemas.deploy_tasks import StartAnswer
+from api.settings import DEFAULT_PREFECT_URL, ApiSettings, check_prefect_url
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+DEPLOYMENT = "upgrade/fleet"
+TIMEOUT_S = 25.0
+MAX_RUNS_PER_KEY = 20
+NO_WORKER = "no worker polls the deployment's work pool: the flow run waits until one does"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRuns:
+    """Starts flow runs. Raises TransientApiError, naming Prefect, where that can't be done now."""
+
+    settings: ApiSettings
+
+    def check(self) -> None:
+        """Raises unless Prefect answers and knows the deployment."""
+        asyncio.run(self._within_time(self._check()))
+
+    def start(self, deploy_task_id: str, key: str) -> StartAnswer:
+        """One flow run for this deploy task and key, however often it is asked for."""
+        answer: StartAnswer = asyncio.run(self._within_time(self._start(deploy_task_id, key)))
+        return answer
+
+    async def _check(self) -> None:
+        async with self._client() as client:
+            await client.read_deployment_by_name(DEPLOYMENT)
+
+    async def _start(self, deploy_task_id: str, key: str) -> StartAnswer:
+        async with self._client() as client:
+            deployment = await client.read_deployment_by_name(DEPLOYMENT)
+            run = await _living_run(client, deployment, deploy_task_id, key)
+            warning = None if await _is_polled(client, deployment) else NO_WORKER
+            url = f"{str(client.api_url).rstrip('/').removesuffix('/api')}/runs/flow-run/{run.id}"
+        return StartAnswer(flow_run_id=str(run.id), flow_run_url=url, warning=warning)
+
+    async def _within_time(self, work: Any) -> Any:
+        import httpx
+        from prefect.exceptions import ObjectNotFound, PrefectException
+
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await work
+        except ObjectNotFound as error:
+            raise TransientApiError(
+                "Prefect", f"cannot start: Prefect has no deployment {DEPLOYMENT}"
+            ) from error
+        except (httpx.HTTPError, PrefectException, OSError, TimeoutError, RuntimeError) as error:
+            detail = f"cannot start: the Prefect server can't be reached ({type(error).__name__})"
+            raise TransientApiError("Prefect", detail) from error
+
+    @asynccontextmanager
+    async def _client(self) -> "AsyncIterator[PrefectClient]":
+        from prefect.client.orchestration import PrefectClient
+        from prefect.settings import get_current_settings
+
+        known = get_current_settings().api
+        url = self.settings.prefect_url or known.url or DEFAULT_PREFECT_URL
+        auth = known.auth_string.get_secret_value() if known.auth_string else None
+        try:
+            check_prefect_url(url, authenticated=auth is not None)
+        except SettingsError as error:
+            raise TransientApiError("Prefect", str(error)) from error
+        async with PrefectClient(url, auth_string=auth) as client:
+            yield client
+
+
+async def _living_run(
+    client: "PrefectClient", deployment: "DeploymentResponse", deploy_task_id: str, key: str
+) -> "FlowRun":
+    # A run that ended before it took the deploy task up still owns its key: the next one's is made of its id.
+    for _ in range(MAX_RUNS_PER_KEY):
+        run = await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"deploy_task_id": deploy_task_id}, idempotency_key=key
+        )
+        if run.state is None or not run.state.is_final():
+            return run
+        key = f"{deploy_task_id}:{run.id}"
+    raise TransientApiError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
+
+
+async def _is_polled(client: "PrefectClient", deployment: "DeploymentResponse") -> bool:
+    if deployment.work_pool_name is None:
+        return deployment.status is not None and deployment.status.value == "READY"
+    workers = await client.read_workers_for_work_pool(deployment.work_pool_name)
+    return any(worker.status is not None and worker.status.value == "ONLINE" for worker in workers)

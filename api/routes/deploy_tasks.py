@@ -1,0 +1,170 @@
+"""Deploy tasks: /release/tasks."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api.body import StrictRoute
+from api.calls import Asked, Call, Posted
+from api.deploy_task_answers import summary, whole
+from api.errors import Refused
+from api.idempotency import perform, perform_steps
+from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
+from api.replies import Reply
+from api.schemas.deploy_tasks import (
+    CancelRequest,
+    DeployTaskAnswer,
+    DeployTaskSummary,
+    RetryRequest,
+    StartAnswer,
+    StartRequest,
+    TaskStatus,
+)
+from db.documents.deploy_request import DeployTaskRequest
+from db.ids import is_id
+from db.models import DeployTask
+from db.queries import projects
+from db.queries.deploy_tasks import counts_of_many, get_deploy_task, list_deploy_tasks
+from tasks.controls import begin_start, prepare_retry, request_cancel
+from tasks.planning import create_deploy_task
+
+router = APIRouter(prefix="/release/tasks", tags=["deploy tasks"], route_class=StrictRoute)
+
+
+@router.post("", status_code=201, response_model=DeployTaskAnswer)
+def create_task(body: DeployTaskRequest, call: Posted) -> Response:
+    """Select clients and freeze the plan; nothing runs until it is started. Nobody left: 422, nothing stored."""
+
+    def change(session: Session) -> Reply:
+        task = create_deploy_task(session, body, now=call.now, who=call.who)
+        return Reply(201, whole(session, task))
+
+    return perform(call, change)
+
+
+@router.get("", response_model=list[DeployTaskSummary])
+def list_tasks(
+    call: Asked,
+    project_id: Annotated[str | None, Query(max_length=100, description="An id or a name.")] = None,
+    status: TaskStatus | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
+    """List deploy tasks, newest first, without their plans and results."""
+    after = decode_cursor(cursor, is_id)
+    with call.database.read() as session:
+        project = projects.get_project(session, project_id) if project_id is not None else None
+        found = list_deploy_tasks(
+            session,
+            project_id=project.id if project else None,
+            status=status,
+            limit=limit + 1,
+            cursor=after,
+        )
+        rows, next_key = cut_page(found, limit, lambda row: row.id)
+        counts = counts_of_many(session, [row.id for row in rows])
+        return page_response(call.url, [summary(row, counts[row.id]) for row in rows], next_key)
+
+
+@router.get("/{task_id}", response_model=DeployTaskAnswer)
+def get_task(task_id: str, call: Asked) -> Response:
+    """One deploy task, with its plan and its results."""
+    with call.database.read() as session:
+        return Reply(200, whole(session, get_deploy_task(session, task_id))).response()
+
+
+@router.post("/{task_id}/start", status_code=202, response_model=StartAnswer)
+def start_task(task_id: str, call: Posted, body: StartRequest | None = None) -> Response:
+    """Begin a flow run. A changed fleet, or one that another run has its hands on: 409. No Prefect: 503."""
+    replan = (body or StartRequest()).replan
+
+    def action() -> Reply:
+        _check_startable(call, task_id, replan)
+        call.parts.flow_runs.check()
+        return _start(call, task_id, replan)
+
+    return perform_steps(call, action)
+
+
+def _start(call: Call, task_id: str, replan: bool) -> Reply:
+    with call.database.write() as session:
+        task = get_deploy_task(session, task_id)
+        key = begin_start(session, task, replan, call.now, who=call.who)
+    return Reply(202, call.parts.flow_runs.start(task.id, key))
+
+
+def _check_startable(call: Call, task_id: str, replan: bool) -> None:
+    """Raises what stands in the way; the transaction is rolled back either way, as Prefect isn't asked yet."""
+    with call.database.write() as session:
+        begin_start(session, get_deploy_task(session, task_id), replan, call.now, who=call.who)
+        session.rollback()
+
+
+@router.post("/{task_id}/cancel", status_code=202, response_model=DeployTaskAnswer)
+def cancel_task(task_id: str, call: Posted, body: CancelRequest | None = None) -> Response:
+    """Start no further client; running scripts finish, or are killed."""
+    running = (body or CancelRequest()).running
+
+    def change(session: Session) -> Reply:
+        task = request_cancel(session, get_deploy_task(session, task_id), running, call.who, call.now)
+        return _accepted(session, task)
+
+    return perform(call, change)
+
+
+@router.post("/{task_id}/retry", status_code=202, response_model=StartAnswer)
+def retry_task(task_id: str, call: Posted, body: RetryRequest | None = None) -> Response:
+    """Try clients of an ended deploy task again, under the same plan; begins a flow run, as `start` does."""
+    wish = body or RetryRequest()
+
+    def action() -> Reply:
+        with call.database.read() as session:
+            get_deploy_task(session, task_id)
+        call.parts.flow_runs.check()
+        with call.database.write() as session:
+            task = get_deploy_task(session, task_id)
+            prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
+        return _start(call, task_id, replan=False)
+
+    return perform_steps(call, action)
+
+
+def _accepted(session: Session, task: DeployTask) -> Reply:
+    session.flush()
+    return Reply(202, whole(session, task))
+
+
+def _not_there_yet(what: str) -> Refused:
+    return Refused(422, f"cannot {what} a deploy task: that is not there yet")
+
+
+@router.post("/{task_id}/pause", status_code=202, response_model=DeployTaskAnswer)
+def pause_task(task_id: str, call: Posted) -> Response:
+    """Not there yet: 422."""
+    return _refuse_later(call, task_id, "pause")
+
+
+@router.post("/{task_id}/resume", status_code=202, response_model=DeployTaskAnswer)
+def resume_task(task_id: str, call: Posted) -> Response:
+    """Not there yet: 422."""
+    return _refuse_later(call, task_id, "resume")
+
+
+@router.post("/{task_id}/promote", status_code=202, response_model=DeployTaskAnswer)
+def promote_task(task_id: str, call: Posted) -> Response:
+    """Not there yet: 422."""
+    return _refuse_later(call, task_id, "promote")
+
+
+@router.post("/{task_id}/rollback", status_code=202, response_model=DeployTaskAnswer)
+def roll_task_back(task_id: str, call: Posted) -> Response:
+    """Not there yet: 422. A new deploy task with the operation `rollback` does it."""
+    return _refuse_later(call, task_id, "roll back")
+
+
+def _refuse_later(call: Call, task_id: str, what: str) -> Response:
+    with call.database.read() as session:
+        get_deploy_task(session, task_id)
+    raise _not_there_yet(what)

@@ -1,0 +1,34 @@
+"""What became of each client: /release/tasks/{task_id}/results."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.body import StrictRoute
+from api.calls import Asked
+from api.deploy_task_answers import result_answer, result_with_output
+from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
+from api.replies import Reply
+from api.schemas.deploy_tasks import ResultAnswer, ResultStatus, ResultWithOutput
+from db.queries.deploy_tasks import get_deploy_task, get_result, list_results
+
+router = APIRouter(prefix="/release/tasks/{task_id}/results", tags=["deploy tasks"], route_class=StrictRoute)
+
+
+@router.get("", response_model=list[ResultAnswer])
+def list_task_results(
+    task_id: str, call: Asked, status: ResultStatus | None = None, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """List a deploy task's results by client, without their output."""
+    after = decode_cursor(cursor)
+    with call.database.read() as session:
+        task = get_deploy_task(session, task_id)
+        found = list_results(session, task.id, status=status, limit=limit + 1, cursor=after)
+        rows, next_key = cut_page(found, limit, lambda row: row.client_id)
+        return page_response(call.url, [result_answer(row) for row in rows], next_key)
+
+
+@router.get("/{client_id}", response_model=ResultWithOutput)
+def get_task_result(task_id: str, client_id: str, call: Asked) -> Response:
+    """One client's result, with the end of its script's output."""
+    with call.database.read() as session:
+        return Reply(200, result_with_output(get_result(session, task_id, client_id))).response()

@@ -1,0 +1,73 @@
+"""Targets: /release/environments/{environment_id}/targets."""
+
+from fastapi import APIRouter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api.body import StrictRoute
+from api.calls import Asked, Posted
+from api.errors import conflict
+from api.idempotency import perform
+from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
+from api.replies import Reply
+from api.schemas.clients import TargetAnswer, TargetCreate
+from api.trail import record
+from db.ids import is_id
+from db.models import Environment, Target
+from db.queries import clients, projects
+
+router = APIRouter(
+    prefix="/release/environments/{environment_id}/targets", tags=["clients"], route_class=StrictRoute
+)
+
+
+def target_answer(target: Target) -> TargetAnswer:
+    """The target, on the wire."""
+    return TargetAnswer.model_validate({name: getattr(target, name) for name in TargetAnswer.model_fields})
+
+
+@router.post("", status_code=201, response_model=TargetAnswer)
+def create_target(environment_id: str, body: TargetCreate, call: Posted) -> Response:
+    """Put a client into an environment."""
+
+    def change(session: Session) -> Reply:
+        environment = projects.get_environment(session, environment_id)
+        client = clients.get_client(session, body.client_id)
+        _check_is_in_no_other(session, environment, client.client_id)
+        target = Target(project_id=environment.project_id, environment_id=environment.id, **body.model_dump())
+        session.add(target)
+        session.flush()
+        subject = f"{environment.name}/{target.name}"
+        record(
+            session,
+            call,
+            "target.create",
+            subject,
+            project_id=target.project_id,
+            client_id=client.client_id,
+        )
+        return Reply(201, target_answer(target))
+
+    return perform(call, change)
+
+
+@router.get("", response_model=list[TargetAnswer])
+def list_targets(environment_id: str, call: Asked, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """List an environment's targets."""
+    after = decode_cursor(cursor, is_id)
+    with call.database.read() as session:
+        environment = projects.get_environment(session, environment_id)
+        found = clients.list_targets(session, environment.id, limit=limit + 1, cursor=after)
+        rows, next_key = cut_page(found, limit, lambda row: row.id)
+        return page_response(call.url, [target_answer(row) for row in rows], next_key)
+
+
+def _check_is_in_no_other(session: Session, environment: Environment, client_id: str) -> None:
+    mine = select(Target).where(Target.project_id == environment.project_id, Target.client_id == client_id)
+    there = session.scalars(mine).one_or_none()
+    if there is not None:
+        name = session.get_one(Environment, there.environment_id).name
+        raise conflict(
+            f"cannot add client {client_id}: it is target {there.name!r} of the project's environment {name!r}"
+        )
