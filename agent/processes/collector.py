@@ -1,5 +1,6 @@
 """The process collector: which processes match a project's rules now, and what there is to say about each."""
 
+import asyncio
 import os
 import threading
 import time
@@ -57,9 +58,21 @@ class ProcessCollector:
         `fresh` looks at every process; otherwise what is settled and did not match is looked at every few rounds.
         Without `resources` CPU and memory are null.
         """
+        skipped = exclude_pids | self._own_pids()
+        return self._collect(tuple(rules), skipped, resources=resources, fresh=fresh)
+
+    async def collect_in_thread(
+        self, rules: Sequence[Rule], *, resources: bool = True, fresh: bool = False
+    ) -> Collected:
+        """The same without blocking the event loop, on which `own_pids` is asked."""
+        skipped = frozenset(self._own_pids())
+        return await asyncio.to_thread(self._collect, tuple(rules), skipped, resources=resources, fresh=fresh)
+
+    def _collect(
+        self, rules: tuple[Rule, ...], skipped: frozenset[int], *, resources: bool, fresh: bool
+    ) -> Collected:
         with self._lock, Proc() as proc:
-            memory = self._memory(tuple(rules))
-            skipped = exclude_pids | self._own_pids()
+            memory = self._memory(rules)
             found, stats = self._match(proc, memory, skipped, fresh=fresh)
             listening = self._ports.sockets() if found else {}
             infos = self._descriptions.describe(proc, stats, listening, resources=resources)
@@ -85,7 +98,7 @@ class ProcessCollector:
         return memory
 
     def _match(
-        self, proc: Proc, memory: Memory, skipped: set[int] | frozenset[int], *, fresh: bool
+        self, proc: Proc, memory: Memory, skipped: frozenset[int], *, fresh: bool
     ) -> tuple[dict[str, set[str]], dict[str, Stat]]:
         """The rules that each pid matches, and the stat of every match that is still there."""
         pids = frozenset(proc.pids())

@@ -1,6 +1,5 @@
 """`process.collect` and `process.report` over HTTP."""
 
-import asyncio
 from typing import Protocol
 
 from agent.endpoints import Call, Endpoint
@@ -21,7 +20,7 @@ def process_endpoints(collector: ProcessCollector, reporter: Reporter) -> list[E
 
     async def collect(call: Call) -> Collected:
         request: CollectRequest = call.body
-        return await asyncio.to_thread(collector.collect, request.rules, fresh=True)
+        return await collector.collect_in_thread(request.rules, fresh=True)
 
     async def report(call: Call) -> Reported:
         return await reporter.report(call.body)

@@ -5,11 +5,23 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from agent.disk import write_durably
-from agent.wire.executions import ExecuteRequest, Execution
+from agent.wire.executions import Execution
 
 log = logging.getLogger("agent.releases")
+
+
+class Succeeded(Protocol):
+    """What there is to know of an execution that succeeded."""
+
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def version(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +66,21 @@ class Installations:
             log.warning("cannot read what is installed of %s: %s", project_id, error)
             return None
 
-    def record(self, request: ExecuteRequest, execution: Execution) -> None:
-        """Called when an execution succeeded. Raises OSError."""
-        at = execution.finished_at or datetime.now(UTC)
-        now = next_installation(self.get(request.project_id), request.operation, request.version, at)
+    def on_success(self, done: Succeeded, execution: Execution) -> None:
+        """Called when an execution succeeded, again after a crash; a full disk is logged: the execution stands."""
+        try:
+            self._record(done, execution.finished_at or datetime.now(UTC))
+        except OSError as error:
+            log.error("cannot record what is installed of %s: %s", done.project_id, error)
+
+    def _record(self, done: Succeeded, at: datetime) -> None:
+        now = next_installation(self.get(done.project_id), done.operation, done.version, at)
         stored = {
             "version": now.version,
             "installed_at": now.installed_at.isoformat() if now.installed_at else None,
             "last_updated_at": now.last_updated_at.isoformat(),
         }
-        write_durably(self._path(request.project_id), json.dumps(stored).encode())
+        write_durably(self._path(done.project_id), json.dumps(stored).encode())
 
     def _path(self, project_id: str) -> Path:
         return self._folder / f"{project_id}.json"

@@ -1,0 +1,24 @@
+"""Makes the monitors and what they report with out of the agent's settings."""
+
+from agent.monitors.delivery import Delivery
+from agent.monitors.reporting import Reporting
+from agent.monitors.sending import ReportSender
+from agent.monitors.service import Monitors
+from agent.monitors.spool import Spool
+from agent.monitors.store import MonitorStore
+from agent.processes.collector import ProcessCollector
+from agent.settings import AgentSettings
+
+
+def build_reporting(settings: AgentSettings, collector: ProcessCollector) -> Reporting:
+    """What reports are made and delivered with; raises OSError when the state directory can't be used."""
+    spool = Spool(settings.state_dir)
+    delivery = None
+    if settings.api_url:
+        delivery = Delivery(spool, ReportSender(settings.api_url, settings.api_token, settings.api_ca))
+    return Reporting(settings.client_id, collector, spool, delivery)
+
+
+def build_monitors(settings: AgentSettings, reporting: Reporting) -> Monitors:
+    """All monitors, as the state directory holds them."""
+    return Monitors(MonitorStore(settings.state_dir), reporting)

@@ -1,0 +1,91 @@
+"""Empties the spool, oldest first; backs off while the release API is away."""
+
+import asyncio
+import logging
+import random
+from typing import Protocol
+
+from agent.monitors.errors import PermanentReportError, TransientReportError
+from agent.monitors.schedule import backoff_s
+from agent.monitors.spool import Spool
+
+log = logging.getLogger("agent.monitors")
+
+_REMEMBERED = 1000
+
+
+class Sender(Protocol):
+    """What a report is sent with."""
+
+    async def send(self, body: bytes) -> None:
+        """Raises TransientReportError or PermanentReportError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what it holds."""
+        ...
+
+
+class Delivery:
+    """One at a time and in order, whoever asks for it."""
+
+    def __init__(self, spool: Spool, sender: Sender) -> None:
+        self._spool = spool
+        self._sender = sender
+        self._one_at_a_time = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._refused: dict[int, str] = {}
+        self.last_error: str | None = None
+        """Why the latest attempt failed; None after one that worked."""
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        self._wanted.set()
+
+    def refusal(self, number: int) -> str | None:
+        """Why the release API refused a report for good, if it did."""
+        return self._refused.get(number)
+
+    async def flush(self) -> None:
+        """Deliver everything that waits; raises TransientReportError at the first report that must wait longer."""
+        async with self._one_at_a_time:
+            while (oldest := await asyncio.to_thread(self._spool.oldest)) is not None:
+                waiting, body = oldest
+                try:
+                    await self._sender.send(body)
+                    self.last_error = None
+                except PermanentReportError as error:
+                    log.error("dropped a report of %s: %s", waiting.project_id, error)
+                    self._remember(waiting.number, str(error))
+                except TransientReportError as error:
+                    self.last_error = str(error)
+                    raise
+                await asyncio.to_thread(self._spool.remove, waiting.number)
+
+    async def run(self) -> None:
+        """Deliver whenever there is something, for ever; ends by cancellation."""
+        failures = 0
+        self._wanted.set()
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self.flush()
+                failures = 0
+            except TransientReportError as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("keeping reports: %s", error)
+                self._wanted.set()
+                # Spread, so that a fleet does not come back in one moment.
+                await asyncio.sleep(backoff_s(failures) * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
+
+    async def aclose(self) -> None:
+        """Close the connection to the release API."""
+        await self._sender.aclose()
+
+    def _remember(self, number: int, reason: str) -> None:
+        self.last_error = reason
+        self._refused[number] = reason
+        while len(self._refused) > _REMEMBERED:
+            del self._refused[next(iter(self._refused))]

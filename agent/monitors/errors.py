@@ -1,0 +1,13 @@
+"""The two ways in which a report is not delivered: keep it and try again, or give it up."""
+
+
+class ReportError(Exception):
+    """The base: "cannot deliver the report: cause"."""
+
+
+class TransientReportError(ReportError):
+    """The release API is away, busy, or does not accept our credentials yet: the report is kept."""
+
+
+class PermanentReportError(ReportError):
+    """The release API refuses this very report: it is dropped, and the reason logged."""

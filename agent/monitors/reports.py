@@ -1,0 +1,51 @@
+"""Makes the report that goes to the release API out of what was collected, within the size it accepts."""
+
+import uuid
+from datetime import datetime
+
+from agent.wire.processes import Collected, ProcessReport
+
+MAX_REPORT_BYTES = 7 * 1024 * 1024
+"""The release API refuses bodies over 8 MiB."""
+
+_SHORT_CMDLINE_CHARACTERS = 200
+
+
+def make_report(
+    collected: Collected,
+    *,
+    client_id: str,
+    project_id: str,
+    version: str,
+    release_id: str | None,
+    observed_version: str | None,
+    at: datetime,
+) -> ProcessReport:
+    """A report with an id of its own, which makes a repeat the same report."""
+    return ProcessReport(
+        client_id=client_id,
+        project_id=project_id,
+        version=version,
+        processes=collected.processes,
+        reported_at=at,
+        release_id=release_id,
+        unmatched_rules=collected.unmatched_rules,
+        observed_version=observed_version,
+        report_id=uuid.uuid4().hex,
+    )
+
+
+def encode_report(report: ProcessReport, limit: int = MAX_REPORT_BYTES) -> bytes:
+    """The report as JSON of at most `limit` bytes: long command lines are shortened first, then processes left out."""
+    body = report.model_dump_json(exclude_none=True).encode()
+    if len(body) <= limit:
+        return body
+    shortened = tuple(
+        process.model_copy(update={"cmdline": process.cmdline[:_SHORT_CMDLINE_CHARACTERS]})
+        for process in report.processes
+    )
+    while True:
+        body = report.model_copy(update={"processes": shortened}).model_dump_json(exclude_none=True).encode()
+        if len(body) <= limit or not shortened:
+            return body
+        shortened = shortened[: len(shortened) // 2]

@@ -1,0 +1,67 @@
+"""Sends one report to the release API: POST {api_url}/release/process-report."""
+
+import ssl
+from pathlib import Path
+
+import httpx
+
+from agent.monitors.errors import PermanentReportError, TransientReportError
+
+_PATH = "/release/process-report"
+_TIMEOUT_S = 20.0
+_KEEP_STATUSES = (401, 403, 408, 429)
+"""Refusals that pass: credentials that are being rotated, and "later, please"."""
+_REASON_CHARACTERS = 300
+
+
+class ReportSender:
+    """Holds one connection to the release API. Closed with `aclose`."""
+
+    def __init__(self, api_url: str, api_token: str | None, api_ca: Path | None = None) -> None:
+        """`api_ca`: a file of certificates to trust instead of the system's. Raises OSError when it can't be read."""
+        headers = {"Content-Type": "application/json"}
+        if api_token:
+            headers["Authorization"] = f"Bearer {api_token}"
+        self._url = api_url.rstrip("/") + _PATH
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            verify=_trust(api_url, api_ca),
+            timeout=_TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=2, keepalive_expiry=120),
+        )
+
+    async def send(self, body: bytes) -> None:
+        """Deliver one report; raises TransientReportError or PermanentReportError."""
+        try:
+            response = await self._client.post(self._url, content=body)
+        except httpx.HTTPError as error:
+            raise TransientReportError(
+                f"cannot reach the release API: {type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+            ) from error
+        status = response.status_code
+        if response.is_success:
+            return
+        reason = f"cannot deliver the report: the release API answered {status}{_detail(response)}"
+        if 400 <= status < 500 and status not in _KEEP_STATUSES:
+            raise PermanentReportError(reason[:_REASON_CHARACTERS])
+        raise TransientReportError(reason[:_REASON_CHARACTERS])
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+
+def _trust(api_url: str, api_ca: Path | None) -> ssl.SSLContext | bool:
+    if not api_url.startswith("https:"):
+        return False
+    return ssl.create_default_context(cafile=str(api_ca)) if api_ca else True
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        detail = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {detail}" if isinstance(detail, str) else ""

@@ -1,0 +1,118 @@
+"""Reports that wait for the release API: files in the order they were made, within a bound; the oldest go first."""
+
+import logging
+import threading
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.disk import write_durably
+
+log = logging.getLogger("agent.monitors")
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_REPORTS = 10_000
+_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One report in the spool. `number` rises with each report, over restarts too."""
+
+    number: int
+    project_id: str
+    size_bytes: int
+
+    @property
+    def file_name(self) -> str:
+        """Sorts as the numbers do."""
+        return f"{self.number:0{_DIGITS}d}.{self.project_id}.json"
+
+
+class Spool:
+    """Blocking and safe for threads. At most `max_bytes` and `max_reports` stay."""
+
+    def __init__(self, state_dir: Path, max_bytes: int = MAX_BYTES, max_reports: int = MAX_REPORTS) -> None:
+        """Take up what an earlier agent left; raises OSError."""
+        self._folder = state_dir / "spool"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._max_bytes, self._max_reports = max_bytes, max_reports
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[int, Waiting] = OrderedDict()
+        self._per_project: Counter[str] = Counter()
+        self._bytes = 0
+        for waiting in _scan(self._folder):
+            self._add(waiting)
+        self._next = max(self._waiting, default=0) + 1
+        with self._lock:
+            self._shrink(0)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._waiting
+
+    def count(self, project_id: str) -> int:
+        """How many reports of a project wait."""
+        return self._per_project[project_id]
+
+    def append(self, project_id: str, body: bytes) -> int:
+        """Keep a report at the end, dropping the oldest where there is no room; its number. Raises OSError."""
+        with self._lock:
+            waiting = Waiting(self._next, project_id, len(body))
+            self._shrink(len(body))
+            write_durably(self._folder / waiting.file_name, body)
+            self._next += 1
+            self._add(waiting)
+            return waiting.number
+
+    def oldest(self) -> tuple[Waiting, bytes] | None:
+        """The report to deliver next and its body; one whose file is gone is forgotten."""
+        with self._lock:
+            while self._waiting:
+                waiting = next(iter(self._waiting.values()))
+                try:
+                    return waiting, (self._folder / waiting.file_name).read_bytes()
+                except OSError as error:
+                    log.error("cannot read the spooled report %s: %s", waiting.file_name, error.strerror)
+                    self._remove(waiting)
+            return None
+
+    def remove(self, number: int) -> None:
+        """Forget a report: it was delivered, or refused for good."""
+        with self._lock:
+            waiting = self._waiting.get(number)
+            if waiting is not None:
+                self._remove(waiting)
+
+    def _add(self, waiting: Waiting) -> None:
+        self._waiting[waiting.number] = waiting
+        self._per_project[waiting.project_id] += 1
+        self._bytes += waiting.size_bytes
+
+    def _remove(self, waiting: Waiting) -> None:
+        (self._folder / waiting.file_name).unlink(missing_ok=True)
+        del self._waiting[waiting.number]
+        self._per_project[waiting.project_id] -= 1
+        self._bytes -= waiting.size_bytes
+
+    def _shrink(self, wanted_bytes: int) -> None:
+        dropped = 0
+        limit = self._max_reports - (1 if wanted_bytes else 0)
+        while self._waiting and (self._bytes + wanted_bytes > self._max_bytes or len(self._waiting) > limit):
+            self._remove(next(iter(self._waiting.values())))
+            dropped += 1
+        if dropped:
+            log.warning("dropped the %d oldest spooled reports: the spool is full", dropped)
+
+
+def _scan(folder: Path) -> list[Waiting]:
+    found = []
+    for path in sorted(folder.iterdir()):
+        number, _, rest = path.name.partition(".")
+        if number.isdigit() and rest.endswith(".json"):
+            found.append(Waiting(int(number), rest.removesuffix(".json"), path.stat().st_size))
+        else:
+            path.unlink(missing_ok=True)  # what a crash left half written
+    return found
