@@ -121,11 +121,12 @@ def evidence_of(
 def roots_of(processes: tuple[ProcessInfo, ...]) -> tuple[ProcessInfo, ...]:
     """The matches whose parent is not a match; where the agent doesn't say, the parents' pids decide."""
     pids = {process.pid for process in processes}
-    return tuple(
+    roots = tuple(
         process
         for process in processes
         if (process.is_root if process.is_root is not None else process.ppid not in pids)
     )
+    return roots or processes
 
 
 def identity_of(boot_id: str | None, process: ProcessInfo) -> Identity:

@@ -1,0 +1,82 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect
+
+from db import schema
+from db.__main__ import main
+from db.errors import PermanentDatabaseError
+from db.models import Base
+from db.session import make_engine
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def engine(empty_database_url: str):
+    made = make_engine(empty_database_url)
+    yield made
+    made.dispose()
+
+
+def test_up_down_and_up_again(engine: Engine):
+    assert schema.current_revision(engine) is None
+    schema.upgrade(engine)
+    assert schema.current_revision(engine) == schema.head_revision()
+    assert set(inspect(engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+    schema.downgrade(engine, "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    assert schema.current_revision(engine) is None
+    schema.upgrade(engine)
+    schema.upgrade(engine)
+    schema.check_at_head(engine)
+
+
+def test_migrations_make_what_the_models_say(engine: Engine):
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_an_unknown_revision_is_refused(engine: Engine):
+    with pytest.raises(PermanentDatabaseError, match="cannot migrate"):
+        schema.upgrade(engine, "nonsense")
+
+
+def test_command_line_upgrades_tells_and_downgrades(empty_database_url: str, monkeypatch, capsys):
+    monkeypatch.setenv("HOIST_DATABASE_URL", empty_database_url)
+    said = []
+    for arguments in (["current"], ["upgrade"], ["current"], ["downgrade", "base"]):
+        assert main(arguments) == 0
+        said.append(capsys.readouterr().out.strip())
+    assert said == ["empty", schema.head_revision(), schema.head_revision(), "empty"]
+    assert main(["downgrade", "nonsense"]) == 1
+    assert "cannot migrate" in capsys.readouterr().err
+
+
+def test_command_line_has_help_and_names_no_password():
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HOIST_DATABASE_URL": "postgresql+psycopg://u:hunter2@/x?host=/nowhere",
+    }
+    helped = _run("--help", environment)
+    assert helped.returncode == 0
+    assert all(word in helped.stdout for word in ("upgrade", "current", "downgrade", "HOIST_DATABASE_URL"))
+    failed = _run("current", environment)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("python -m db: cannot reach the database")
+    assert "hunter2" not in failed.stderr
+
+
+def _run(argument: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "db", argument]
+    return subprocess.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
