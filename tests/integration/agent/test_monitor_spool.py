@@ -1,0 +1,108 @@
+"""The spool on disk and its delivery."""
+
+import asyncio
+
+import pytest
+
+from agent.monitors.delivery import Delivery
+from agent.monitors.errors import PermanentReportError, TransientReportError
+from agent.monitors.spool import Spool
+
+
+class Api:
+    """A sender that answers as told, and keeps what it got."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.got = []
+
+    async def send(self, body):
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        self.got.append(body)
+
+    async def aclose(self):
+        pass
+
+
+def bodies(spool):
+    found = []
+    while (oldest := spool.oldest()) is not None:
+        found.append(oldest[1])
+        spool.remove(oldest[0].number)
+    return found
+
+
+def test_reports_come_back_in_order_after_a_restart(tmp_path):
+    spool = Spool(tmp_path)
+    for text in (b"1", b"2"):
+        spool.append("shop", text)
+    again = Spool(tmp_path)
+    again.append("other", b"3")
+    assert (again.count("shop"), again.count("other"), len(again)) == (2, 1, 3)
+    assert bodies(again) == [b"1", b"2", b"3"]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_oldest_are_dropped_where_there_are_too_many(tmp_path):
+    spool = Spool(tmp_path, max_reports=3)
+    for n in range(5):
+        spool.append("shop", str(n).encode())
+    assert bodies(spool) == [b"2", b"3", b"4"]
+
+
+def test_oldest_are_dropped_where_they_are_too_big(tmp_path):
+    spool = Spool(tmp_path, max_bytes=100)
+    for n in range(5):
+        spool.append("shop", bytes([n]) * 40)
+    assert sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()) <= 100
+    assert [body[0] for body in bodies(Spool(tmp_path, max_bytes=100))] == [3, 4]
+
+
+def test_half_written_report_and_missing_file_spoil_nothing(tmp_path):
+    spool = Spool(tmp_path)
+    first = spool.append("shop", b"1")
+    spool.append("shop", b"2")
+    (tmp_path / "spool" / ".0000000000000003.shop.json.partial").write_bytes(b"hal")
+    again = Spool(tmp_path)
+    assert len(again) == 2
+    next((tmp_path / "spool").glob(f"*{first}.shop.json")).unlink()
+    assert bodies(again) == [b"2"]
+
+
+def test_files_are_for_the_owner_alone(tmp_path):
+    Spool(tmp_path).append("a:b", b"1")
+    folder = tmp_path / "spool"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
+
+
+async def test_delivery_is_in_order_and_stops_at_what_must_wait(tmp_path):
+    spool, api = Spool(tmp_path), Api(None, TransientReportError("away"))
+    delivery = Delivery(spool, api)
+    for text in (b"1", b"2", b"3"):
+        spool.append("shop", text)
+    with pytest.raises(TransientReportError):
+        await delivery.flush()
+    assert (api.got, len(spool), delivery.last_error) == ([b"1"], 2, "away")
+    await delivery.flush()
+    assert (api.got, len(spool), delivery.last_error) == ([b"1", b"2", b"3"], 0, None)
+
+
+async def test_report_refused_for_good_is_dropped_and_the_next_goes_on(tmp_path):
+    spool, api = Spool(tmp_path), Api(PermanentReportError("no such project"))
+    delivery = Delivery(spool, api)
+    first, second = spool.append("shop", b"1"), spool.append("shop", b"2")
+    await delivery.flush()
+    assert api.got == [b"2"]
+    assert (delivery.refusal(first), delivery.refusal(second)) == ("no such project", None)
+
+
+async def test_two_flushes_at_once_send_each_report_once(tmp_path):
+    spool, api = Spool(tmp_path), Api()
+    delivery = Delivery(spool, api)
+    for n in range(20):
+        spool.append("shop", str(n).encode())
+    await asyncio.gather(*(delivery.flush() for _ in range(5)))
+    assert api.got == [str(n).encode() for n in range(20)]
