@@ -156,6 +156,7 @@ start_detached() (
         printf 'hoist: %s runs already (pid %s)\n' "$name" "$running"
         exit 0
     fi
+    { : >>"$log"; } 2>/dev/null || _hoist_fail "cannot start $name: cannot write its log, $log"
     _hoist_run_file "$log" "$@" || _hoist_fail "cannot start $name: cannot write $run/$name.run"
     method=${HOIST_DETACH_METHOD:-setsid}
     if [ "$method" = systemd ] && ! _hoist_systemd; then
