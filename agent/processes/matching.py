@@ -15,7 +15,7 @@ _MAX_NAME_ARGUMENTS = 2
 
 def compile_name(pattern: str) -> Callable[[str], bool]:
     """A test of the whole name, with the shell's `*` and `?` and nothing else of it (a `[` is a `[`)."""
-    if "*" not in pattern and "?" not in pattern:
+    if not _has_wildcard(pattern):
         return pattern.__eq__
     # fnmatch's translation is linear in the name, however many stars there are.
     expression = re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
@@ -57,10 +57,11 @@ class CmdlineRule:
 
 @dataclass(frozen=True, slots=True)
 class NameRule:
-    """A test of the whole name."""
+    """A test of the whole name; `literal` where it is a comparison."""
 
     name: str
     test: Callable[[str], bool]
+    literal: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,19 @@ class CompiledRules:
     order: tuple[str, ...]
 
 
+def _name_rule(rule: Rule) -> NameRule:
+    literal = None if _has_wildcard(rule.pattern) else rule.pattern.encode()
+    return NameRule(rule.name, compile_name(rule.pattern), literal)
+
+
+def _has_wildcard(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
+
+
 def compile_rules(rules: Sequence[Rule]) -> CompiledRules:
     """Compile rules that the wire has validated."""
     return CompiledRules(
-        names=tuple(NameRule(r.name, compile_name(r.pattern)) for r in rules if r.type == "name"),
+        names=tuple(_name_rule(r) for r in rules if r.type == "name"),
         cmdlines=tuple(CmdlineRule(r.name, r.pattern.encode()) for r in rules if r.type == "cmdline"),
         pidfiles=tuple((r.name, r.pattern) for r in rules if r.type == "pidfile"),
         ports=tuple((r.name, int(r.pattern)) for r in rules if r.type == "port"),

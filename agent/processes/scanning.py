@@ -10,28 +10,33 @@ from agent.processes.matching import CompiledRules, full_name
 from agent.processes.procfs import Proc
 from agent.processes.stat import COMM_LIMIT
 
-_READ_BYTES = 4096
+_READ_BYTES = 478
+"""Most command lines fit; with its header such a buffer is one that Python allocates fast (512 bytes)."""
+
 _COMM_BYTES = 64
 
 
-def scan(proc: Proc, pids: Iterable[str], rules: CompiledRules) -> dict[str, set[str]]:
+def scan(  # noqa: C901, PLR0912 - in one piece, because a call per file of every process is what costs
+    proc: Proc, pids: Iterable[str], rules: CompiledRules
+) -> dict[str, set[str]]:
     """Each matching pid and the names of the rules that it matches."""
     if not rules.names and not rules.cmdlines:
         return {}
     found: dict[str, set[str]] = {}
     os_open, os_read, os_close, flags, root = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC, proc.fd
-    names, needles = rules.names, [(rule.name, rule.needle) for rule in rules.cmdlines]
+    exact, by_test = _split(rules)
+    needles = [rule.needle for rule in rules.cmdlines]
+    raw = comm = b""
     for pid in pids:
-        raw, comm = b"", b""
         try:
             if needles:
-                fd = os_open(pid + "/cmdline", flags, 0, dir_fd=root)
+                fd = os_open(pid + "/cmdline", flags, dir_fd=root)
                 try:
                     raw = os_read(fd, _READ_BYTES)
                 finally:
                     os_close(fd)
-            if names:
-                fd = os_open(pid + "/comm", flags, 0, dir_fd=root)
+            if rules.names:
+                fd = os_open(pid + "/comm", flags, dir_fd=root)
                 try:
                     comm = os_read(fd, _COMM_BYTES)
                 finally:
@@ -40,15 +45,38 @@ def scan(proc: Proc, pids: Iterable[str], rules: CompiledRules) -> dict[str, set
             continue  # it died meanwhile, or is hidden from us
         if len(raw) == _READ_BYTES:
             raw = proc.cmdline(pid) or b""
-        matched = {name for name, needle in needles if needle in raw.replace(b"\0", b" ")} if raw else set()
-        if names:
-            matched |= _match_names(proc, pid, comm, raw, rules)
-        if matched:
-            found[pid] = matched
+        if raw:
+            line = raw.replace(b"\0", b" ")
+            for needle in needles:
+                if needle in line:
+                    found.setdefault(pid, set()).update(_cmdline_rules(line, rules))
+                    break
+        if comm in exact:
+            found.setdefault(pid, set()).update(exact[comm])
+        if by_test or len(comm) > COMM_LIMIT:
+            names = _test_names(proc, pid, comm, raw, rules)
+            if names:
+                found.setdefault(pid, set()).update(names)
     return found
 
 
-def _match_names(proc: Proc, pid: str, raw_comm: bytes, raw: bytes, rules: CompiledRules) -> set[str]:
+def _split(rules: CompiledRules) -> tuple[dict[bytes, set[str]], bool]:
+    """The rules that one comparison with the comm file answers, and whether there are others."""
+    exact: dict[bytes, set[str]] = {}
+    by_test = False
+    for rule in rules.names:
+        if rule.literal is None:
+            by_test = True
+        elif len(rule.literal) < COMM_LIMIT:
+            exact.setdefault(rule.literal + b"\n", set()).add(rule.name)
+    return exact, by_test
+
+
+def _cmdline_rules(line: bytes, rules: CompiledRules) -> set[str]:
+    return {rule.name for rule in rules.cmdlines if rule.needle in line}
+
+
+def _test_names(proc: Proc, pid: str, raw_comm: bytes, raw: bytes, rules: CompiledRules) -> set[str]:
     comm = raw_comm.removesuffix(b"\n")
     if len(comm) >= COMM_LIMIT:
         name = full_name(comm, raw or proc.cmdline(pid) or b"", lambda: proc.exe(pid))

@@ -1,0 +1,1 @@
+"""Process collection against psutil, `ps` with `ss`, and a C floor."""
