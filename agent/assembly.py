@@ -9,6 +9,12 @@ from agent.executions.executions import Executions
 from agent.fences import Fences
 from agent.guard import Guard
 from agent.info import info_endpoints
+from agent.monitors.building import build_monitors, build_reporting
+from agent.monitors.endpoints import monitor_endpoints
+from agent.processes.collector import ProcessCollector
+from agent.processes.endpoints import process_endpoints
+from agent.releases.endpoints import release_endpoints
+from agent.releases.installed import Installations
 from agent.settings import AgentSettings
 
 
@@ -16,9 +22,18 @@ def assemble(settings: AgentSettings) -> Guard:
     """The whole agent as one ASGI application; its lifespan starts and stops the parts."""
     fences = Fences(settings.state_dir)
     executions = Executions(settings, fences)
+    installations = Installations(settings.state_dir)
+    executions.on_success(installations.record)
+    collector = ProcessCollector(executions.own_pids)
+    reporting = build_reporting(settings, collector)
+    monitors = build_monitors(settings, reporting)
+    executions.on_success(monitors.on_success)
     endpoints: list[Endpoint] = [
         *info_endpoints(settings, datetime.now(UTC)),
         *execution_endpoints(executions),
+        *release_endpoints(installations),
+        *process_endpoints(collector, reporting),
+        *monitor_endpoints(monitors),
     ]
-    lifespans: list[Lifespan] = [executions.lifespan]
+    lifespans: list[Lifespan] = [executions.lifespan, monitors.lifespan]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

@@ -153,6 +153,8 @@ class AgentApi:
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientAgentError(self._cannot(method, path, error), may_have_arrived=False) from error
+        except httpx.InvalidURL as error:
+            raise PermanentAgentError(self._cannot(method, path, error), status=0) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise TransientAgentError(self._cannot(method, path, error)) from error
         if response.is_success:

@@ -43,7 +43,7 @@ def info_endpoints(settings: AgentSettings, started_at: datetime) -> list[Endpoi
         Endpoint(
             "GET",
             "/v1/info",
-            "read_info",
+            "info",
             read_info,
             "Who this agent is and what it can do",
             answer=AgentInfo,

@@ -131,18 +131,20 @@ class SystemdSandbox:
         threading.Thread(target=_drain, args=(master, self._log), daemon=True).start()
         self._init = subprocess.Popen(
             [
-                "nsenter",
-                "-t",
-                str(self._holder.pid),
-                "-m",
-                "setpriv",
-                "--pdeathsig",
-                "KILL",
-                "sh",
-                "-ec",
-                _INIT,
-            ]
-            + ["init", str(self._directory), str(self._hierarchy), str(self._cgroup), *self._shared],
+                *(
+                    "nsenter",
+                    "-t",
+                    str(self._holder.pid),
+                    "-m",
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "sh",
+                    "-ec",
+                    _INIT,
+                ),
+                *("init", str(self._directory), str(self._hierarchy), str(self._cgroup), *self._shared),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=console,

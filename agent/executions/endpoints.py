@@ -46,7 +46,7 @@ def execution_endpoints(executions: Executions) -> list[Endpoint]:
         Endpoint(
             "POST",
             "/v1/commands/release.execute",
-            "release_execute",
+            "release.execute",
             execute,
             "Run a script once, detached from the agent; 200 where its id is known already",
             answer=Execution,
@@ -57,7 +57,7 @@ def execution_endpoints(executions: Executions) -> list[Endpoint]:
         Endpoint(
             "GET",
             one,
-            "read_execution",
+            "execution.get",
             read,
             "The execution, when it ends or after wait_s seconds",
             answer=Execution,
@@ -66,7 +66,7 @@ def execution_endpoints(executions: Executions) -> list[Endpoint]:
         Endpoint(
             "GET",
             f"{one}/log",
-            "read_execution_log",
+            "execution.log",
             read_log,
             "A slice of its output",
             answer=ExecutionLog,
@@ -75,7 +75,7 @@ def execution_endpoints(executions: Executions) -> list[Endpoint]:
         Endpoint(
             "POST",
             f"{one}/cancel",
-            "cancel_execution",
+            "execution.cancel",
             cancel,
             "Begin to end it and all that it started",
             answer=Execution,
