@@ -1,0 +1,134 @@
+import pytest
+
+from tests.builders import create_fleet
+from tests.served_api import assert_problem
+
+ENVIRONMENTS = "/release/projects/shop/environments"
+
+
+def make(operator, name="shop", **fields):
+    answer = operator.post("/release/projects", json={"name": name, "type": "script", **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_created_project_answers_with_every_field(operator):
+    project = make(operator, description="a shop")
+    assert project["name"] == "shop"
+    assert project["description"] == "a shop"
+    assert project["default_strategy"] is None
+    assert project["id"]
+    assert project["created_at"].endswith("Z")
+    assert operator.get("/release/projects/shop").json() == project
+    assert operator.get(f"/release/projects/{project['id']}").json() == project
+    assert operator.get(f"/release/projects/{project['id'].upper()}").json() == project
+
+
+def test_taken_name_is_409(operator):
+    make(operator)
+    assert_problem(operator.post("/release/projects", json={"name": "shop", "type": "script"}), 409)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "0198c0de-0000-7000-8000-000000000000"}, "name"),
+        ({"name": "a/b"}, "name"),
+        ({"name": 5}, "name"),
+        ({"type": "container"}, "type"),
+        ({"type": "kubernetes"}, "type"),
+        ({"container_naming": {"prefix": "shop"}}, "container_naming"),
+        ({"container_config": {}}, "container_config"),
+        ({"kubernetes_config": {}}, "kubernetes_config"),
+        ({"colour": "red"}, "colour"),
+        ({"description": "x" * 2001}, "description"),
+        ({"default_strategy": {"waves": []}}, "default_strategy.waves"),
+        ({"default_strategy": {"waves": ["101%"]}}, "default_strategy.waves.0"),
+        ({"default_strategy": {"canary_percent": 5}}, "default_strategy.canary_percent"),
+        ({"default_strategy": {"max_parallel": 10**30}}, "default_strategy.max_parallel"),
+    ],
+)
+def test_invalid_field_is_named_and_nothing_is_stored(operator, fields, field):
+    answer = operator.post("/release/projects", json={"name": "shop", "type": "script", **fields})
+    problem = assert_problem(answer, 422)
+    assert any(error["field"].startswith(field) for error in problem["errors"]), problem
+    assert operator.get("/release/projects").json() == []
+
+
+def test_missing_fields_are_named(operator):
+    problem = assert_problem(operator.post("/release/projects", json={}), 422)
+    assert {error["field"] for error in problem["errors"]} == {"name", "type"}
+
+
+def test_patch_changes_only_what_is_sent(operator):
+    make(operator, description="a shop", default_strategy={"waves": [1]})
+    changed = operator.patch("/release/projects/shop", json={"description": None})
+    assert changed.status_code == 200
+    assert changed.json()["description"] is None
+    assert changed.json()["default_strategy"]["waves"] == [1]
+    renamed = operator.patch("/release/projects/shop", json={"name": "store"}).json()
+    assert renamed["name"] == "store"
+    assert operator.get("/release/projects/shop").status_code == 404
+    assert_problem(operator.patch("/release/projects/store", json={"name": None}), 422, field="name")
+    assert_problem(operator.patch("/release/projects/store", json={"type": "script"}), 422, field="type")
+
+
+def test_patch_to_a_taken_name_is_409(operator):
+    make(operator)
+    make(operator, "store")
+    assert_problem(operator.patch("/release/projects/store", json={"name": "shop"}), 409)
+    assert operator.patch("/release/projects/store", json={"name": "store"}).status_code == 200
+
+
+def test_delete_is_refused_naming_what_refers_to_it(operator, served):
+    make(operator, "empty")
+    assert operator.delete("/release/projects/empty").status_code == 204
+    assert_problem(operator.get("/release/projects/empty"), 404)
+    with served.database.write() as session:
+        create_fleet(session, {"web-01": "1.4"})
+    detail = assert_problem(operator.delete("/release/projects/shop"), 409)["detail"]
+    for what in ("1 installations", "1 targets", "2 versions", "1 environments"):
+        assert what in detail
+
+
+def test_list_is_a_bare_array_in_pages(operator):
+    names = [f"p{number}" for number in range(5)]
+    for name in names:
+        make(operator, name)
+    seen, url, pages = [], "/release/projects?limit=2", 0
+    while url:
+        answer = operator.get(url)
+        seen += [project["name"] for project in answer.json()]
+        url = answer.links.get("next", {}).get("url")
+        pages += 1
+    assert sorted(seen) == names
+    assert pages == 3
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=!", "cursor=YQ", "cursor=AAAA"])
+def test_bad_page_is_422(operator, query):
+    assert_problem(operator.get(f"/release/projects?{query}"), 422)
+
+
+def test_environments_belong_to_a_project(operator):
+    project = make(operator)
+    created = operator.post(ENVIRONMENTS, json={"name": "prod"})
+    assert created.status_code == 201
+    assert created.json()["project_id"] == project["id"]
+    assert created.json()["require_approval"] is False
+    assert created.json()["release_window"] is None
+    assert_problem(operator.post(ENVIRONMENTS, json={"name": "prod"}), 409)
+    assert [one["name"] for one in operator.get(ENVIRONMENTS).json()] == ["prod"]
+    assert_problem(operator.get("/release/projects/nope/environments"), 404)
+
+
+def test_what_is_not_obeyed_yet_is_refused_on_environments(operator):
+    make(operator)
+    assert operator.post(ENVIRONMENTS, json={"name": "a", "require_approval": False}).status_code == 201
+    answer = operator.post(ENVIRONMENTS, json={"name": "b", "require_approval": True})
+    assert_problem(answer, 422, field="require_approval")
+    window = {"enabled": True, "timezone": "UTC", "allowed_days": [1], "start_time": "01:00", "end_time": "02:00"}
+    answer = operator.post(ENVIRONMENTS, json={"name": "b", "release_window": window})
+    assert_problem(answer, 422, field="release_window")
