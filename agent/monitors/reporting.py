@@ -40,11 +40,11 @@ class Reporting:
     async def report(self, request: ReportRequest) -> Reported:
         """`process.report`: collect and send now; what can't be delivered at once waits in the spool.
 
-        Raises Refused (503) where no release API is configured, (507) where the disk is full.
+        Raises Refused (409: no use trying again) where no release API is configured, (507) where the disk is full.
         """
         if self.delivery is None:
             detail = "cannot report: this agent knows no release API (HOIST_AGENT_API_URL)"
-            raise Refused(503, "No release API", detail, part="release API")
+            raise Refused(409, "No release API", detail)
         collected = await self.collector.collect_in_thread(request.rules, fresh=True)
         report = self._make(collected, request.project_id, request.version, request.release_id)
         try:

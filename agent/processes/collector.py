@@ -15,7 +15,7 @@ from agent.processes.memory import Memory
 from agent.processes.pidfiles import read_pid_file
 from agent.processes.ports import PortOwners
 from agent.processes.procfs import Proc
-from agent.processes.scanning import scan
+from agent.processes.scanning import scan, without_forks
 from agent.processes.stat import Stat
 from agent.processes.surroundings import Surroundings
 from agent.wire.processes import Collected, Rule
@@ -107,6 +107,7 @@ class ProcessCollector:
         if candidates != pids and memory.lost_a_rule(found):
             found = scan(proc, pids, memory.rules)
         memory.remember(pids, {pid: set(names) for pid, names in found.items()})
+        found = without_forks(proc, found, memory.rules, skipped)
         self._match_ports(proc, memory.rules, pids, found)
         self._match_pidfiles(proc, memory.rules, pids, found)
         stats = {pid: proc.stat(pid) for pid in found if int(pid) not in skipped}

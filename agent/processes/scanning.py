@@ -14,6 +14,7 @@ _READ_BYTES = 478
 """Most command lines fit; with its header such a buffer is one that Python allocates fast (512 bytes)."""
 
 _COMM_BYTES = 64
+_LONGEST_CHAIN = 8
 
 
 def scan(  # noqa: C901, PLR0912 - in one piece, because a call per file of every process is what costs
@@ -58,6 +59,37 @@ def scan(  # noqa: C901, PLR0912 - in one piece, because a call per file of ever
             if names:
                 found.setdefault(pid, set()).update(names)
     return found
+
+
+def without_forks(
+    proc: Proc, found: dict[str, set[str]], rules: CompiledRules, skipped: frozenset[int]
+) -> dict[str, set[str]]:
+    """Leave out copies of the processes that never match: their subshells, and children that did not exec yet.
+
+    A child that does exec meanwhile is looked at again, as what it is then.
+    """
+    kept: dict[str, set[str]] = {}
+    for pid, names in found.items():
+        stat = proc.stat(pid)
+        if stat is None or stat.ppid not in skipped:
+            if not _copies_one_of(proc, pid, skipped):
+                kept[pid] = names
+        elif proc.cmdline(pid) != proc.cmdline(str(stat.ppid)):
+            kept.update(scan(proc, (pid,), rules))
+    return kept
+
+
+def _copies_one_of(proc: Proc, pid: str, skipped: frozenset[int]) -> bool:
+    """Whether a chain of ancestors with the same command line leads to one of `skipped`."""
+    cmdline = proc.cmdline(pid)
+    for _ in range(_LONGEST_CHAIN):
+        stat = proc.stat(pid)
+        if not cmdline or stat is None or proc.cmdline(str(stat.ppid)) != cmdline:
+            return False
+        if stat.ppid in skipped:
+            return True
+        pid = str(stat.ppid)
+    return False
 
 
 def _split(rules: CompiledRules) -> tuple[dict[bytes, set[str]], bool]:

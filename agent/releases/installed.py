@@ -66,7 +66,7 @@ class Installations:
             log.warning("cannot read what is installed of %s: %s", project_id, error)
             return None
 
-    def on_success(self, done: Succeeded, execution: Execution) -> None:
+    def record(self, done: Succeeded, execution: Execution) -> None:
         """Called when an execution succeeded, again after a crash; a full disk is logged: the execution stands."""
         try:
             self._record(done, execution.finished_at or datetime.now(UTC))

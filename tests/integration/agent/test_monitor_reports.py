@@ -201,7 +201,7 @@ async def test_without_a_release_api_nothing_is_reported(agent, api):
     async with agent(reports=False) as monitors:
         body = {"project_id": "shop", "version": "2.0", "rules": []}
         answer = await monitors.http.post("/v1/commands/process.report", json=body)
-        assert (answer.status_code, answer.json()["part"]) == (503, "release API")
+        assert (answer.status_code, answer.json()["title"]) == (409, "No release API")
         await monitors.put("shop", put())
         assert monitors.get("shop").last_error == "no release API is configured"
         collected = await monitors.http.post(

@@ -196,7 +196,7 @@ async def test_recorded_installation_is_answered_and_survives_a_restart(ask, tmp
     request |= {"script": "true", "work_dir": str(tmp_path)}
     done = Execution(execution_id="e", project_id="shop", state="succeeded", finished_at=at)
     installations = Installations(tmp_path / "state")
-    installations.on_success(ExecuteRequest(**request, operation="install"), done)
+    installations.record(ExecuteRequest(**request, operation="install"), done)
     answer = await ask(Installations(tmp_path / "state"))
     assert (answer.installed, answer.version, answer.installed_at, answer.last_updated_at) == (
         True,
@@ -204,7 +204,7 @@ async def test_recorded_installation_is_answered_and_survives_a_restart(ask, tmp
         at,
         at,
     )
-    installations.on_success(ExecuteRequest(**request, operation="uninstall"), done)
+    installations.record(ExecuteRequest(**request, operation="uninstall"), done)
     assert (await ask(installations)).installed is False
     file = Path(tmp_path / "state" / "installed" / "shop.json")
     assert file.stat().st_mode & 0o777 == 0o600
