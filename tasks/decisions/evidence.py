@@ -15,8 +15,8 @@ from agent.wire.processes import ProcessInfo
 from agent.wire.releases import CheckResult
 from db.documents.evidence import Evidence
 
-START_TIME_SLACK = timedelta(milliseconds=50)
-"""A start time is known to a clock tick (10 ms) and drifts a little against the wall clock."""
+START_TIME_SLACK = timedelta(milliseconds=600)
+"""The agent derives start times from a boot time that it keeps until it is half a second off (agent/processes/clock.py)."""
 
 Identity: TypeAlias = tuple[str | None, int, object]
 
