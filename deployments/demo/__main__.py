@@ -17,7 +17,7 @@ from deployments.demo import application, upgrade
 from deployments.demo.environment import free_port
 from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet, default_root
-from deployments.demo.leftovers import LOCK, clean_up, stop_applications
+from deployments.demo.leftovers import CACHE, LOCK, clean_up, stop_applications
 
 CLIENTS = ("web-1", "web-2", "web-3")
 _started = time.monotonic()
@@ -49,7 +49,7 @@ def run(root: Path, leave: bool) -> int:
     if count := clean_up(root):
         say(f"ended {count} processes that an earlier demo left")
     say("starting Prefect's server, the release API, a worker and three agents")
-    fleet = Fleet(root, CLIENTS)
+    fleet = Fleet(root, CLIENTS, cache=root / CACHE)
     try:
         proven = tell(fleet)
         if not leave:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -72,6 +72,7 @@ class Fleet:
     """Start it with `with Fleet(...) as fleet:` or start() and stop(); from the main thread (see Process).
 
     `environ` is for every process but the agents. A `prefect` that is given is used and left running.
+    `cache` is a directory that later fleets use again.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class Fleet:
         database_url: str | None = None,
         environ: Mapping[str, str] | None = None,
         prefect: PrefectServer | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.root = root.resolve()
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        self.prefect = prefect or PrefectServer(self.root)
+        self.prefect = prefect or PrefectServer(self.root, cache)
         self._owns_prefect = prefect is None
         self.agents = {client_id: Agent(self.root, client_id) for client_id in client_ids}
         self.database_url = database_url or f"sqlite:///{self.root / 'hoist.db'}"
@@ -186,7 +188,7 @@ class Fleet:
             self._guard.stdin.close()
             self._guard.wait(30)
 
-    def flow_run(self, flow_run_id: str) -> dict[str, object]:
+    def flow_run(self, flow_run_id: str) -> dict[str, Any]:
         """A flow run as Prefect has it."""
         return dict(
             httpx.get(f"{self.prefect.url}/flow_runs/{flow_run_id}", timeout=30).raise_for_status().json()

@@ -1,5 +1,9 @@
 """A Prefect server of its own: SQLite, telemetry off, its recorder batched as docs/explanation/decisions.md says."""
 
+import contextlib
+import importlib.metadata
+import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -18,9 +22,11 @@ BATCHING = {
 
 
 class PrefectServer:
-    """Its state is in `root`/prefect; stop() and start() again keep port and state."""
+    """Its state is in `root`/prefect; stop() and start() again keep port and state. `cache` outlives `root`'s state."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        self._database = root / "prefect" / "prefect.db"
+        self._empty = cache / f"prefect-{importlib.metadata.version('prefect')}.db" if cache else None
         self.port = free_port()
         self.ui_url = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.ui_url}/api"
@@ -45,12 +51,27 @@ class PrefectServer:
 
     def start(self) -> "PrefectServer":
         """Start it; wait_until_up() says when it answers."""
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        if self._empty is not None and self._empty.exists() and not self._database.exists():
+            shutil.copyfile(self._empty, self._database)
         self.process.start()
         return self
 
     def wait_until_up(self, timeout_s: float = 120) -> None:
         """Wait until it answers."""
         wait_until("Prefect server", self._answers, self.process, timeout_s)
+        if self._empty is not None and not self._empty.exists():
+            self._keep_empty(self._empty)
+
+    def _keep_empty(self, path: Path) -> None:
+        """Keep the database as it is now, migrated and empty: migrating a new one takes 5 s."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half_made = path.with_suffix(".new")
+        half_made.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(self._database)) as live:
+            with contextlib.closing(sqlite3.connect(half_made)) as copy:
+                live.backup(copy)
+        half_made.rename(path)
 
     def stop(self) -> None:
         """Stop it."""

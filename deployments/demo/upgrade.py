@@ -8,7 +8,6 @@ from typing import Any
 from deployments.demo import application
 from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet
-from deployments.demo.release_api import ReleaseApi
 
 ENDED = ("completed", "failed", "cancelled", "rolled_back", "paused")
 _STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
@@ -50,38 +49,50 @@ def install(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[s
         "client_ids": list(fleet.agents),
         "strategy": strategy,
     }
-    return run(fleet.api, {"project_id": project_id, **request}, say)
+    return run(fleet, {"project_id": project_id, **request}, say)
 
 
 def upgrade(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Upgrade whoever has the first version."""
     request = {"version": application.TO, "operation": "update", "auto_select_clients": True}
     request |= {"source_version": application.FROM, "strategy": _STRATEGY}
-    return run(fleet.api, {"project_id": project_id, **request}, say)
+    return run(fleet, {"project_id": project_id, **request}, say)
 
 
 def run(
-    api: ReleaseApi, request: dict[str, Any], say: Callable[[str], None], timeout_s: float = 600
+    fleet: Fleet, request: dict[str, Any], say: Callable[[str], None], timeout_s: float = 600
 ) -> dict[str, Any]:
     """Create a deploy task, start it and follow it to its end."""
-    task = api.post("/tasks", **request)
-    started = api.post(f"/tasks/{task['id']}/start")
-    say(
-        f"{request['operation']} {request['version']} on {', '.join(task['client_ids'])}: {started.get('flow_run_url')}"
-    )
+    task = fleet.api.post("/tasks", **request)
+    started = fleet.api.post(f"/tasks/{task['id']}/start")
+    clients = ", ".join(task["client_ids"])
+    say(f"{request['operation']} {request['version']} on {clients}: {started.get('flow_run_url')}")
     seen: dict[str, str] = {}
     deadline = time.monotonic() + timeout_s
-    while True:
-        task = api.get(f"/tasks/{task['id']}")
-        for result in api.get(f"/tasks/{task['id']}/results"):
-            if seen.get(result["client_id"], "pending") != result["status"]:
-                seen[result["client_id"]] = result["status"]
-                say(f"  {result['client_id']}: {result['status']}{_why(result)}")
-        if task["status"] in ENDED:
-            return {**task, "flow_run_url": started.get("flow_run_url")}
-        if time.monotonic() > deadline:
-            raise DemoError(f"deploy task {task['id']} is still {task['status']} after {timeout_s:.0f} s")
+    while task["status"] not in ENDED:
         time.sleep(0.3)
+        crashed = _crash(fleet, started["flow_run_id"])
+        task = fleet.api.get(f"/tasks/{task['id']}")
+        _tell_changes(fleet.api.get(f"/tasks/{task['id']}/results"), seen, say)
+        if task["status"] not in ENDED and (crashed or time.monotonic() > deadline):
+            raise DemoError(
+                f"deploy task {task['id']} stays {task['status']}: {crashed or 'it takes too long'}"
+            )
+    return {**task, "flow_run_url": started.get("flow_run_url")}
+
+
+def _tell_changes(results: list[dict[str, Any]], seen: dict[str, str], say: Callable[[str], None]) -> None:
+    for result in results:
+        if seen.get(result["client_id"], "pending") != result["status"]:
+            seen[result["client_id"]] = result["status"]
+            say(f"  {result['client_id']}: {result['status']}{_why(result)}")
+
+
+def _crash(fleet: Fleet, flow_run_id: str) -> str | None:
+    state = fleet.flow_run(flow_run_id)["state"]
+    if state["type"] not in ("CRASHED", "FAILED"):
+        return None
+    return f"its flow run {state['name']}: {state['message']}"
 
 
 def read_back(fleet: Fleet, project_id: str, ports: dict[str, int]) -> list[Row]:
