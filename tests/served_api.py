@@ -73,7 +73,9 @@ def serve_api(database: Database, **settings) -> Iterator[ServedApi]:
     app = build_app(parts, named_tokens(parts.settings))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60
@@ -92,7 +94,9 @@ def serve_api(database: Database, **settings) -> Iterator[ServedApi]:
         assert not thread.is_alive(), "the API did not end"
 
 
-def assert_problem(answer: httpx.Response, status: int, *, mentions: str = "", field: str | None = None) -> dict:
+def assert_problem(
+    answer: httpx.Response, status: int, *, mentions: str = "", field: str | None = None
+) -> dict:
     """The answer is a problem of that status; answers its document."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,17 +1,23 @@
 """What became of each client: /release/tasks/{task_id}/results."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from api.agent_logs import AgentAddress, read_log
 from api.body import StrictRoute
 from api.calls import Asked
 from api.deploy_task_answers import result_answer, result_with_output
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
-from api.schemas.deploy_tasks import ResultAnswer, ResultStatus, ResultWithOutput
+from api.schemas.deploy_tasks import LogAnswer, ResultAnswer, ResultStatus, ResultWithOutput
+from db.queries.clients import get_client
 from db.queries.deploy_tasks import get_deploy_task, get_result, list_results
 
 router = APIRouter(prefix="/release/tasks/{task_id}/results", tags=["deploy tasks"], route_class=StrictRoute)
+
+Offset = Annotated[int, Query(ge=0, le=2**53, description="Bytes.")]
 
 
 @router.get("", response_model=list[ResultAnswer])
@@ -32,3 +38,18 @@ def get_task_result(task_id: str, client_id: str, call: Asked) -> Response:
     """One client's result, with the end of its script's output."""
     with call.database.read() as session:
         return Reply(200, result_with_output(get_result(session, task_id, client_id))).response()
+
+
+@router.get("/{client_id}/log", response_model=LogAnswer)
+def read_task_log(task_id: str, client_id: str, call: Asked, offset: Offset = 0) -> Response:
+    """The running script's own output from `offset` on, asked of the agent; no agent: 503."""
+    with call.database.read() as session:
+        result = get_result(session, task_id, client_id)
+        client = get_client(session, client_id)
+    if result.execution_id is None:
+        ended = result.status not in ("pending", "running")
+        return Reply(200, LogAnswer(output="", next_offset=offset, complete=ended)).response()
+    token = call.box.decrypt(client.token_encrypted) if client.token_encrypted else ""
+    log = read_log(AgentAddress(client_id, client.url, token), result.execution_id, offset)
+    answer = LogAnswer(output=log.output, next_offset=log.next_offset, complete=log.complete)
+    return Reply(200, answer).response()

@@ -60,7 +60,9 @@ def test_invalid_client_is_refused(operator, fields, field):
     assert operator.get("/release/clients").json() == []
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:4220", "http://localhost:1/prefix", "http://[::1]:80", f"{URL}/a/b"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4220", "http://localhost:1/prefix", "http://[::1]:80", f"{URL}/a/b"]
+)
 def test_loopback_may_be_http_and_a_path_prefix_is_kept(operator, url):
     assert operator.post("/release/clients", json={"client_id": "c", "url": url}).json()["url"] == url
 
@@ -101,13 +103,19 @@ def test_rotated_report_token_overlaps_with_the_one_before(operator, served):
     assert rotated.status_code == 200
     again = operator.post("/release/clients/web-01/rotate", json={"overlap_s": 0}).json()
     statuses = {}
-    for name, token in (("first", created["report_token"]), ("second", rotated.json()["report_token"]), ("third", again["report_token"])):
+    for name, token in (
+        ("first", created["report_token"]),
+        ("second", rotated.json()["report_token"]),
+        ("third", again["report_token"]),
+    ):
         statuses[name] = served.client(token).post("/release/process-report", json={}).status_code
     assert statuses == {"first": 401, "second": 401, "third": 422}
     last = operator.post("/release/clients/web-01/rotate").json()
     assert last["old_token_good_until"] is not None
     assert served.client(again["report_token"]).post("/release/process-report", json={}).status_code == 422
-    assert_problem(operator.post("/release/clients/web-01/rotate", json={"overlap_s": -1}), 422, field="overlap_s")
+    assert_problem(
+        operator.post("/release/clients/web-01/rotate", json={"overlap_s": -1}), 422, field="overlap_s"
+    )
     assert_problem(operator.post("/release/clients/nobody/rotate"), 404)
 
 

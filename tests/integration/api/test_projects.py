@@ -107,7 +107,9 @@ def test_list_is_a_bare_array_in_pages(operator):
     assert pages == 3
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=!", "cursor=YQ", "cursor=AAAA"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "cursor=!", "cursor=YQ", "cursor=AAAA"]
+)
 def test_bad_page_is_422(operator, query):
     assert_problem(operator.get(f"/release/projects?{query}"), 422)
 
@@ -129,6 +131,12 @@ def test_what_is_not_obeyed_yet_is_refused_on_environments(operator):
     assert operator.post(ENVIRONMENTS, json={"name": "a", "require_approval": False}).status_code == 201
     answer = operator.post(ENVIRONMENTS, json={"name": "b", "require_approval": True})
     assert_problem(answer, 422, field="require_approval")
-    window = {"enabled": True, "timezone": "UTC", "allowed_days": [1], "start_time": "01:00", "end_time": "02:00"}
+    window = {
+        "enabled": True,
+        "timezone": "UTC",
+        "allowed_days": [1],
+        "start_time": "01:00",
+        "end_time": "02:00",
+    }
     answer = operator.post(ENVIRONMENTS, json={"name": "b", "release_window": window})
     assert_problem(answer, 422, field="release_window")

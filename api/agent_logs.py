@@ -1,0 +1,40 @@
+"""A running script's own output, asked of the agent."""
+
+import asyncio
+from dataclasses import dataclass
+
+from agent.client import AgentApi, agent_http_client
+from agent.errors import PermanentAgentError, TransientAgentError
+from agent.transport import caller_tls
+from agent.wire.executions import ExecutionLog
+from api.errors import TransientApiError, not_found
+
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """Where a client's agent answers, and the token that it wants."""
+
+    client_id: str
+    url: str
+    token: str
+
+
+def read_log(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:
+    """A slice of the execution's output. Raises TransientApiError naming the agent, and Refused (404) where it has none."""
+    part = f"agent {agent.client_id}"
+    try:
+        return asyncio.run(_read(agent, execution_id, offset))
+    except PermanentAgentError as error:
+        if error.status == 404:
+            raise not_found(f"the log of {execution_id}: the agent has it no more") from error
+        raise TransientApiError(part, f"cannot read the log: {part} refused: {error.status}") from error
+    except (TransientAgentError, TimeoutError, OSError) as error:
+        raise TransientApiError(part, f"cannot read the log: {part} can't be reached") from error
+
+
+async def _read(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:
+    async with asyncio.timeout(TIMEOUT_S), agent_http_client(max_connections=1, tls=caller_tls()) as http:
+        api = AgentApi(http, agent.url, agent.token, client_id=agent.client_id)
+        return await api.log(execution_id, offset)
