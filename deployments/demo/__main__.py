@@ -32,7 +32,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     root: Path = arguments.dir.resolve()
-    for sign in (signal.SIGTERM, signal.SIGHUP):
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (root / LOCK).open("w") as lock:
@@ -63,7 +63,8 @@ def run(root: Path, leave: bool) -> int:
     except KeyboardInterrupt:
         return 130 if leave else 0
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sign, signal.SIG_IGN)
         say("stopping everything")
         fleet.stop()
         stop_applications(root)
