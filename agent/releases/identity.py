@@ -5,10 +5,8 @@ import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent.executions.environment import DEFAULT_PATH, SAFE
 from agent.releases.errors import CannotAsk
-
-SAFE_VARIABLES = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +21,8 @@ class Identity:
 
 def safe_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The part of `environ` that a command of the application's may see."""
-    safe = {name: environ[name] for name in SAFE_VARIABLES if name in environ}
-    return {"PATH": _DEFAULT_PATH, **safe}
+    safe = {name: environ[name] for name in SAFE if name in environ}
+    return {"PATH": DEFAULT_PATH, **safe}
 
 
 def identity_of(run_as: str | None, environ: Mapping[str, str] = os.environ) -> Identity:

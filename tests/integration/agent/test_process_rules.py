@@ -9,6 +9,7 @@ import time
 import pytest
 
 from agent.processes.collector import ProcessCollector
+from agent.processes.listeners import _by_netlink, _by_proc
 from agent.wire.processes import Rule
 from tests.real_processes import Processes, wait_until
 
@@ -231,3 +232,9 @@ def test_processes_that_die_meanwhile_are_skipped(processes, collector):
     for _ in range(200):
         collector.collect([rule("cmdline", f"churn-marker{T}"), rule("name", "s*", "n")], fresh=True)
     assert churn.poll() is None
+
+
+def test_listeners_are_the_same_by_netlink_and_by_proc(processes):
+    ports = [processes.server("4")[1], processes.server("6")[1]]
+    for listing in (_by_netlink(), _by_proc()):
+        assert set(ports) <= set(listing.values())
