@@ -2,17 +2,27 @@
 
 import os
 import re
+import threading
 import time
 from uuid import UUID
 
 
+_lock = threading.Lock()
+_last = 0
+
+
 def new_id() -> str:
-    """A new UUIDv7 as text: 48 bits of Unix milliseconds, then 74 random bits."""
+    """A new UUIDv7 as text: 48 bits of Unix milliseconds, then 74 random bits. This process's are strictly rising."""
+    global _last  # noqa: PLW0603 (the one id before this one)
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     value &= ~(0xF << 76)
     value |= 0x7 << 76
     value &= ~(0x3 << 62)
     value |= 0x2 << 62
+    with _lock:
+        if value <= _last:  # the same millisecond (or a clock that was set back)
+            value = _last + 1 + int.from_bytes(os.urandom(4), "big")
+        _last = value
     return str(UUID(int=value))
 
 

@@ -1,5 +1,6 @@
 """TEST-005 of requirements.md: an upgrade selects its clients itself, on SQLite and on PostgreSQL."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -235,3 +236,22 @@ def test_a_fleet_of_thousands_is_planned(database: Database):
     with database.read() as session:
         assert len(list_installations(session, project.id, limit=None)) == 2000
         assert counts_of(session, task.id).pending == 2000
+
+
+def test_the_same_request_key_at_once_makes_one_deploy_task(database: Database):
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4"})
+    gate = threading.Barrier(6)
+    made: list[str] = []
+
+    def create() -> None:
+        gate.wait(60)
+        made.append(_create(database, upgrade_request(project), request_key="flow-run-1").id)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 6
+    assert len(set(made)) == 1

@@ -29,9 +29,9 @@ def test_postgresql_is_reached_through_psycopg():
 
 
 def test_ids_are_version_7_and_sort_by_time():
-    ids = [new_id() for _ in range(100)]
-    assert all(is_id(one) and one[14] == "7" for one in ids)
-    assert [one[:13] for one in ids] == sorted(one[:13] for one in ids)
+    ids = [new_id() for _ in range(5000)]
+    assert all(is_id(one) and one[14] == "7" and one[19] in "89ab" for one in ids)
+    assert ids == sorted(set(ids))
     assert not any(
         is_id(one) for one in ("", "shop", ids[0] + "0", "{" + ids[0] + "}", ids[0].replace("-", ""))
     )
