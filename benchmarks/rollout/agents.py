@@ -1,0 +1,246 @@
+"""Simulated agents: many clients in one server, each under its own path, speaking agent/wire. No script really runs.
+
+Tests use them too: a client's behaviour says what its script and its application do.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
+from agent.wire.info import FEATURES, AgentInfo
+from agent.wire.processes import Collected, CollectRequest, ProcessInfo
+from agent.wire.releases import CheckAnswer, CheckRequest, CheckResult
+
+BOOT_ID = "5f3c2d52-0a9b-4b57-9a51-7d7f6c2d1e10"
+
+
+@dataclass
+class Behaviour:
+    """What a simulated client's script and application do. `lasts_s`: how long its script takes."""
+
+    exit_code: int = 0
+    lasts_s: float = 0.0
+    restarts: bool = True
+    answers_old_version: bool = False
+    dies: bool = False
+    down: bool = False
+    output: str = ""
+
+
+@dataclass
+class SimulatedClient:
+    """One client's state."""
+
+    client_id: str
+    version: str = "1.0"
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    pid: int = 1000
+    started: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(days=1))
+    executions: dict[str, Execution] = field(default_factory=dict)
+    requests: dict[str, ExecuteRequest] = field(default_factory=dict)
+    ended: dict[str, asyncio.Event] = field(default_factory=dict)
+    scripts_run: list[str] = field(default_factory=list)
+    monitors: dict[str, Any] = field(default_factory=dict)
+    fence: int = 0
+    collections: int = 0
+    wanted: str = "1.0"
+
+
+class SimulatedFleet:
+    """All of them, as one Starlette application."""
+
+    def __init__(self, client_ids: list[str], version: str = "1.0") -> None:
+        self.clients = {client_id: SimulatedClient(client_id, version) for client_id in client_ids}
+        self._running: set[asyncio.Task[None]] = set()
+        self._info = {client_id: self._info_of(client_id) for client_id in client_ids}
+        self.app = Starlette(
+            routes=[
+                Route("/{client}/v1/info", self.info),
+                Route("/{client}/v1/commands/release.execute", self.execute, methods=["POST"]),
+                Route("/{client}/v1/commands/release.check", self.check, methods=["POST"]),
+                Route("/{client}/v1/commands/process.collect", self.collect, methods=["POST"]),
+                Route("/{client}/v1/executions/{execution}", self.execution),
+                Route("/{client}/v1/executions/{execution}/cancel", self.cancel, methods=["POST"]),
+                Route("/{client}/v1/monitors/{project}", self.monitor, methods=["PUT", "DELETE"]),
+            ]
+        )
+
+    @staticmethod
+    def _info_of(client_id: str) -> str:
+        return AgentInfo(
+            client_id=client_id,
+            agent_version="0.1.0",
+            features=FEATURES,
+            hostname=client_id,
+            boot_id=BOOT_ID,
+            started_at=datetime.now(UTC),
+            detach_methods=("nohup", "setsid"),
+        ).model_dump_json()
+
+    def _of(self, request: Request) -> SimulatedClient | None:
+        client = self.clients[request.path_params["client"]]
+        return None if client.behaviour.down else client
+
+    async def info(self, request: Request) -> Response:
+        client = self._of(request)
+        return _away() if client is None else _json(self._info[client.client_id])
+
+    async def execute(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        asked = ExecuteRequest.model_validate_json(await request.body())
+        known = client.executions.get(asked.execution_id)
+        if known is not None:
+            return _json(known.model_dump_json())
+        if (asked.fence or 0) < client.fence:
+            return _problem(409, f"fence {asked.fence} is lower than {client.fence}")
+        client.fence = asked.fence or 0
+        client.scripts_run.append(asked.execution_id)
+        client.requests[asked.execution_id] = asked
+        client.ended[asked.execution_id] = asyncio.Event()
+        client.executions[asked.execution_id] = Execution(
+            execution_id=asked.execution_id,
+            project_id=asked.project_id,
+            state=ExecutionState.RUNNING,
+            pid=4711,
+            started_at=datetime.now(UTC),
+            detach_method="setsid",
+        )
+        if client.behaviour.lasts_s:
+            task = asyncio.create_task(self._finish_later(client, asked))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        else:
+            self._finish(client, asked)
+        return _json(client.executions[asked.execution_id].model_dump_json(), 202)
+
+    async def _finish_later(self, client: SimulatedClient, asked: ExecuteRequest) -> None:
+        await asyncio.sleep(client.behaviour.lasts_s)
+        self._finish(client, asked)
+
+    def _finish(self, client: SimulatedClient, asked: ExecuteRequest) -> None:
+        execution = client.executions[asked.execution_id]
+        if execution.state.ended:
+            return
+        behaviour, now = client.behaviour, datetime.now(UTC)
+        well = behaviour.exit_code == 0
+        if well and behaviour.restarts:
+            client.pid, client.started = client.pid + 1, now
+        if well:
+            client.wanted = asked.version
+            client.version = client.version if behaviour.answers_old_version else asked.version
+        self._end(client, execution, ExecutionState.SUCCEEDED if well else ExecutionState.FAILED)
+
+    def _end(self, client: SimulatedClient, execution: Execution, state: ExecutionState) -> None:
+        code = None if state is ExecutionState.CANCELLED else client.behaviour.exit_code
+        output = client.behaviour.output
+        update = {
+            "state": state,
+            "exit_code": code,
+            "finished_at": datetime.now(UTC),
+            "output_tail": output,
+            "output_bytes": len(output),
+        }
+        client.executions[execution.execution_id] = execution.model_copy(update=update)
+        client.ended[execution.execution_id].set()
+
+    async def execution(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        execution_id = request.path_params["execution"]
+        if execution_id not in client.executions:
+            return _problem(404, "no such execution")
+        wait_s = float(request.query_params.get("wait_s", 0))
+        if wait_s:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(client.ended[execution_id].wait(), wait_s)
+        return _away() if client.behaviour.down else _json(client.executions[execution_id].model_dump_json())
+
+    async def cancel(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        execution = client.executions[request.path_params["execution"]]
+        if not execution.state.ended:
+            self._end(client, execution, ExecutionState.CANCELLED)
+        return _json(client.executions[execution.execution_id].model_dump_json(), 202)
+
+    async def collect(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        asked = CollectRequest.model_validate_json(await request.body())
+        client.collections += 1
+        if client.behaviour.dies and client.collections > 1:
+            names = tuple(rule.name for rule in asked.rules)
+            return _json(Collected(unmatched_rules=names, boot_id=BOOT_ID).model_dump_json())
+        processes = tuple(_process(client, rule.name) for rule in asked.rules)
+        seen = Collected(processes=processes, boot_id=BOOT_ID, collected_at=datetime.now(UTC))
+        return _json(seen.model_dump_json())
+
+    async def check(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        asked = CheckRequest.model_validate_json(await request.body())
+        answer = CheckAnswer(
+            installed=True,
+            version=client.wanted,
+            observed_version=client.version if asked.version_probe else None,
+            checks=tuple(
+                CheckResult(type=one.type, subject="simulated", passed=True) for one in asked.checks
+            ),
+        )
+        return _json(answer.model_dump_json())
+
+    async def monitor(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        project = request.path_params["project"]
+        if request.method == "DELETE":
+            client.monitors.pop(project, None)
+            return Response(status_code=204)
+        asked = await request.json()
+        client.monitors[project] = asked
+        kept = {key: asked.get(key) for key in ("version", "release_id", "process_config")}
+        return JSONResponse({"project_id": project, **kept})
+
+
+def _process(client: SimulatedClient, rule: str) -> ProcessInfo:
+    return ProcessInfo(
+        pid=client.pid,
+        name="app",
+        cmdline="app --serve",
+        start_time=client.started,
+        status="sleeping",
+        memory_mb=20.0,
+        matched_by=rule,
+        survives_agent_stop=True,
+        ppid=1,
+        start_ticks=int(client.started.timestamp() * 100) % 2**40,
+        is_root=True,
+    )
+
+
+def _json(body: str, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def _away() -> Response:
+    return _problem(503, "the agent is away")
+
+
+def _problem(status: int, detail: str) -> Response:
+    body = {"type": "about:blank", "title": "Simulated", "status": status, "detail": detail}
+    return JSONResponse(body, status, media_type="application/problem+json")

@@ -1,0 +1,62 @@
+"""What stops a run from starting further clients: too many failures, a cancel, a lease that is somebody else's."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Brakes:
+    """Pulled once, never let go. `kill`: what runs is to be ended too. `lost`: another run goes on with the rest."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.cancelled = False
+        self.lost = False
+        self._kill = asyncio.Event()
+
+    @property
+    def pulled(self) -> bool:
+        """Whether no further client may start."""
+        return self.reason is not None
+
+    @property
+    def killing(self) -> bool:
+        """Whether running scripts are to be cancelled."""
+        return self._kill.is_set()
+
+    def stop(self, reason: str) -> None:
+        """Start no further client; the first reason stays."""
+        self.reason = self.reason or reason
+
+    def cancel(self, running: str) -> None:
+        """Cancelled by an operator: `running` is "finish" or "kill"."""
+        self.cancelled = True
+        self.stop("the deploy task was cancelled")
+        if running == "kill":
+            self._kill.set()
+
+    def lose(self, reason: str) -> None:
+        """The lease is lost."""
+        self.lost = True
+        self.stop(reason)
+
+    async def unless_killed(self, work: Awaitable[T]) -> T | None:
+        """What the work answers, or None as soon as the kill comes; the work is cancelled then."""
+        asking = asyncio.ensure_future(work)
+        killed = asyncio.ensure_future(self._kill.wait())
+        try:
+            await asyncio.wait({asking, killed}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            killed.cancel()
+            asking.cancel()
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleep; answers True where the kill ended it early."""
+        try:
+            await asyncio.wait_for(self._kill.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,135 @@
+"""The form that an upgrade is started with in Prefect's UI: flat, typed, with defaults."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.wire.executions import DetachMethod, Operation
+from db.documents.deploy_request import DeployTaskRequest
+from db.documents.strategy import FailureStrategy
+from tasks.errors import PlanningError
+
+
+class UpgradeForm(BaseModel):
+    """What an operator fills in; an empty field means "as usual". `strategy` fields left empty are the project's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    project: str = Field(default="", title="Project", description="Its name or id.")
+    version: str = Field(default="", title="Version", description="The version to reach; it must be active.")
+    operation: Operation = Field(default="deploy", title="Operation")
+    environment: str = Field(
+        default="",
+        title="Environment",
+        description='Needed where the project has several; "*" for all of them.',
+    )
+    source_version: str = Field(
+        default="", title="From version", description="Only clients that have this version now."
+    )
+    clients: str = Field(
+        default="", title="Clients", description="Their ids, with commas; empty: all that have the project."
+    )
+    exclude: str = Field(default="", title="Except", description="Client ids to leave out, with commas.")
+    waves: str = Field(
+        default="", title="Waves", description='Counts or shares, with commas: "1, 25%, 100%" (the default).'
+    )
+    max_parallel: int | None = Field(default=None, title="At the same time", description="25 by default.")
+    max_failures: str = Field(
+        default="",
+        title="Failures allowed",
+        description='A count or a share; exceeded, it stops. "0" by default.',
+    )
+    stable_for_s: float | None = Field(
+        default=None, title="Stable for (seconds)", description="30 by default."
+    )
+    health_timeout_s: float | None = Field(
+        default=None, title="Healthy within (seconds)", description="300 by default."
+    )
+    failure_strategy: FailureStrategy = Field(default="abort", title="When too many fail")
+    include_failed: bool = Field(default=False, title="Also clients whose last attempt failed")
+    allow_downgrade: bool = Field(default=False, title="Also clients that have a newer version")
+    timeout_s: int | None = Field(default=None, title="Script timeout (seconds)")
+    detach_method: DetachMethod | Literal[""] = Field(default="", title="Detach method")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _count_or_share(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
+    given: dict[str, Any] = {
+        "waves": [_count_or_share(part) for part in _listed(form.waves)] or None,
+        "max_parallel": form.max_parallel,
+        "max_failures": _count_or_share(form.max_failures.strip()) if form.max_failures.strip() else None,
+        "stable_for_s": form.stable_for_s,
+        "health_timeout_s": form.health_timeout_s,
+    }
+    return {name: value for name, value in given.items() if value is not None} or None
+
+
+def parse_form(form: UpgradeForm | dict[str, Any]) -> UpgradeForm:
+    """The form, checked. Raises PlanningError, in one line, naming each field that is wrong."""
+    if isinstance(form, UpgradeForm):
+        return form
+    if not isinstance(form, dict):
+        raise PlanningError("cannot read the request: it is not a form")
+    try:
+        return UpgradeForm.model_validate(form)
+    except ValidationError as error:
+        raise PlanningError(f"cannot read the request: {one_line(error)}") from None
+
+
+def check_parameters(deploy_task_id: Any, request: Any) -> UpgradeForm | None:
+    """The form, or None where a deploy task is named. Raises PlanningError unless there is exactly one of the two."""
+    if (deploy_task_id is None) == (request is None):
+        raise PlanningError("cannot start: give either deploy_task_id or request, and not both")
+    if deploy_task_id is not None and not isinstance(deploy_task_id, str):
+        raise PlanningError("cannot start: deploy_task_id is not text")
+    return None if request is None else parse_form(request)
+
+
+def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
+    """What the form asks for, as the release API would take it. Raises PlanningError, in one line."""
+    if not form.project.strip():
+        raise PlanningError("cannot read the request: project: is needed", field="project")
+    clients = _listed(form.clients)
+    asked: dict[str, Any] = {
+        "project_id": form.project.strip(),
+        "version": form.version.strip() or None,
+        "operation": form.operation,
+        "environment": form.environment.strip() or None,
+        "source_version": form.source_version.strip() or None,
+        "client_ids": clients or None,
+        "auto_select_clients": not clients,
+        "exclude_client_ids": _listed(form.exclude),
+        "strategy": _strategy_of(form),
+        "failure_strategy": form.failure_strategy,
+        "include_failed": form.include_failed,
+        "allow_downgrade": form.allow_downgrade,
+        "timeout_s": form.timeout_s,
+        "detach_method": form.detach_method or None,
+        "created_by": created_by,
+    }
+    try:
+        return DeployTaskRequest.model_validate(asked)
+    except ValidationError as error:
+        raise PlanningError(f"cannot read the request: {one_line(error)}") from None
+
+
+_SPOKEN = {"client_ids": "clients", "exclude_client_ids": "exclude", "project_id": "project"}
+
+
+def one_line(error: ValidationError) -> str:
+    """`waves: a share is written "1%" to "100%"; version: …`: fields by the form's names, no value echoed."""
+    said: dict[str, str] = {}
+    for problem in error.errors(include_input=False, include_url=False):
+        place = [part for part in problem["loc"] if isinstance(part, str)]
+        names = [part for part in place if part in UpgradeForm.model_fields or part in _SPOKEN]
+        name = _SPOKEN.get(names[-1], names[-1]) if names else (place[0] if place else "")
+        message = problem["msg"].removeprefix("Value error, ")
+        said.setdefault(name, message)
+    return "; ".join(f"{name}: {message}" if name else message for name, message in said.items())

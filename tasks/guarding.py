@@ -1,0 +1,66 @@
+"""What watches over a run from the side: it renews the lease, and sees when the deploy task is cancelled."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from prefect import get_run_logger
+from sqlalchemy import select
+
+from db.errors import TransientDatabaseError
+from db.models import DeployTask, utc_now
+from db.queries.deploy_tasks import get_deploy_task
+from tasks.errors import LeaseLostError
+from tasks.lease import renew_leases
+from tasks.rollout import Rollout
+
+
+@asynccontextmanager
+async def guarded(rollout: Rollout) -> AsyncIterator[None]:
+    """Watch over the run while it goes."""
+    watcher = asyncio.create_task(_watch(rollout))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _watch(rollout: Rollout) -> None:
+    """Every second: cancelled? Every 15 s: the lease. A database that can't be asked loses the lease when it runs out."""
+    settings, renewed = rollout.settings, time.monotonic()
+    while not rollout.brakes.lost:
+        await asyncio.sleep(settings.watch_s)
+        try:
+            await _look_for_cancel(rollout)
+            if time.monotonic() - renewed >= settings.lease_renew_s:
+                asked = time.monotonic()
+                await asyncio.to_thread(_renew, rollout)
+                renewed = asked
+        except LeaseLostError as error:
+            rollout.brakes.lose(str(error))
+        except TransientDatabaseError as error:
+            get_run_logger().warning("cannot look after the lease, will try again: %s", error)
+        if time.monotonic() - renewed > settings.lease_ttl_s:
+            rollout.brakes.lose("the lease could not be renewed in time")
+
+
+async def _look_for_cancel(rollout: Rollout) -> None:
+    running = await asyncio.to_thread(_asked_to_cancel, rollout)
+    if running is not None:
+        rollout.brakes.cancel(running)
+
+
+def _asked_to_cancel(rollout: Rollout) -> str | None:
+    with rollout.database.read() as session:
+        return session.scalar(
+            select(DeployTask.cancel_running).where(DeployTask.id == rollout.release.deploy_task_id)
+        )
+
+
+def _renew(rollout: Rollout) -> None:
+    with rollout.database.write() as session:
+        task = get_deploy_task(session, rollout.release.deploy_task_id)
+        renew_leases(session, task, rollout.lease.holder, utc_now(), rollout.settings.lease_ttl_s)

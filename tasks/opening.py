@@ -1,0 +1,49 @@
+"""How a run begins: its deploy task is there or made, the fleet is as planned, the lease is taken. One transaction each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from db.queries.deploy_tasks import get_deploy_task
+from db.secrets import SecretBox
+from tasks.controls import FINISHED, begin_run
+from tasks.rollout import ClientRun, Lease
+from tasks.work import Release, load_release, load_work
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a run begins with."""
+
+    release: Release
+    clients: dict[str, ClientRun]
+    lease: Lease
+
+
+def open_run(
+    session: Session,
+    deploy_task_id: str,
+    *,
+    holder: str,
+    rerun: bool,
+    secrets: SecretBox,
+    now: datetime,
+    lease_ttl_s: float,
+) -> Opened:
+    """Take the lease and read the work. `rerun`: Prefect's Retry, which goes on whatever the status says.
+
+    Raises LeaseHeldError (another run is at it), WrongStateError, FleetChangedError, RowNotFoundError.
+    """
+    task = get_deploy_task(session, deploy_task_id, lock=True)
+    if rerun and task.status in FINISHED:
+        task.status, task.cancel_running = "paused", None
+    lease = Lease(holder, begin_run(session, task, holder, now, lease_ttl_s))
+    task.flow_run_id = holder
+    session.flush()
+    release = load_release(session, task)
+    clients = {
+        client: ClientRun(work, release.operation, task.id)
+        for client, work in load_work(session, task, secrets).items()
+    }
+    return Opened(release, clients, lease)

@@ -1,0 +1,131 @@
+"""What became of a client, and how that is written down: its result, its installation and the history, at once."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.wire.executions import Execution, Operation
+from db.documents.evidence import Evidence
+from db.models import DeployResult
+from db.queries.installations import record_failure, record_success, record_uninstalled
+from tasks.work import ClientWork
+
+MAX_ERROR_CHARS = 2000
+SHOWN_LINES = 40
+
+OutcomeStatus = Literal["success", "failed", "unreachable", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one client's attempt ended. `ran` is False where its script certainly never started."""
+
+    status: OutcomeStatus
+    error: str | None = None
+    ran: bool = True
+    exit_code: int | None = None
+    output: str | None = field(default=None, repr=False)
+    evidence: Evidence | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the client has the version now, proven."""
+        return self.status == "success"
+
+
+def last_lines(output: str, count: int = SHOWN_LINES) -> str:
+    """The end of a script's output: what its task run's log shows."""
+    return "\n".join(output.rstrip().splitlines()[-count:])
+
+
+def failed_script(execution: Execution) -> Outcome:
+    """An execution that ended without success."""
+    said = {
+        "failed": f"the script exited {execution.exit_code}",
+        "timed_out": "the script ran into its timeout and was killed",
+        "cancelled": "the script was cancelled",
+        "lost": "nobody knows how the script ended: its wrapper is gone, or the host rebooted",
+    }.get(execution.state.value, f"the script ended {execution.state.value}")
+    if execution.error and execution.error not in said:
+        said = f"{said}: {execution.error}"
+    return Outcome(
+        status="unknown" if execution.state == "lost" else "failed",
+        error=said[:MAX_ERROR_CHARS],
+        exit_code=execution.exit_code,
+        output=execution.output_tail,
+    )
+
+
+def begin_attempt(
+    session: Session, deploy_task_id: str, client_id: str, *, attempt: int, execution_id: str, now: datetime
+) -> None:
+    """Write the attempt down before its request is sent. The same attempt again keeps its start."""
+    row = _result(session, deploy_task_id, client_id)
+    if row.status != "running" or row.execution_id != execution_id:
+        row.started_at = now
+    row.status, row.attempt, row.execution_id = "running", attempt, execution_id
+    row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
+
+
+def record_outcome(
+    session: Session,
+    deploy_task_id: str,
+    operation: Operation,
+    work: ClientWork,
+    outcome: Outcome,
+    *,
+    now: datetime,
+) -> None:
+    """The result, and what it says about the installation, in the caller's transaction."""
+    row = _result(session, deploy_task_id, work.client_id)
+    row.status, row.error, row.exit_code = outcome.status, _clean(outcome.error), outcome.exit_code
+    row.output, row.evidence = _clean(outcome.output), outcome.evidence
+    row.finished_at = now
+    if row.started_at is not None:
+        row.duration_ms = int((now - row.started_at).total_seconds() * 1000)
+    if outcome.ran:
+        _update_installation(session, deploy_task_id, operation, work, outcome, now=now)
+
+
+def _clean(text: str | None) -> str | None:
+    """PostgreSQL's text takes no NUL."""
+    return text.replace("\x00", "\ufffd") if text is not None else None
+
+
+def _result(session: Session, deploy_task_id: str, client_id: str) -> DeployResult:
+    return session.scalars(
+        select(DeployResult).where(
+            DeployResult.deploy_task_id == deploy_task_id, DeployResult.client_id == client_id
+        )
+    ).one()
+
+
+def _update_installation(
+    session: Session,
+    deploy_task_id: str,
+    operation: Operation,
+    work: ClientWork,
+    outcome: Outcome,
+    *,
+    now: datetime,
+) -> None:
+    target_id = work.target_id
+    if outcome.status == "failed":
+        record_failure(
+            session, target_id=target_id, now=now, deploy_task_id=deploy_task_id, evidence=outcome.evidence
+        )
+    elif outcome.succeeded and operation == "uninstall":
+        record_uninstalled(session, target_id=target_id, now=now, deploy_task_id=deploy_task_id)
+    elif outcome.succeeded:
+        record_success(
+            session,
+            target_id=target_id,
+            version=work.to_version,
+            now=now,
+            deploy_task_id=deploy_task_id,
+            evidence=outcome.evidence,
+            rolled_back=operation == "rollback",
+        )

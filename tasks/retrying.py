@@ -1,0 +1,52 @@
+"""Asking an agent again: how long to wait in between, and which failures are worth it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import task_run
+
+from agent.errors import TransientAgentError
+
+T = TypeVar("T")
+
+_SHARES = (1, 2, 4, 8, 16, 32, 57)
+"""Doubling from one second; they add up to two minutes when the window is two minutes."""
+
+JITTER = 0.2
+
+
+def retry_delays(window_s: float) -> list[float]:
+    """Waits between the attempts, in seconds: exponential, adding up to the window."""
+    return [window_s * share / sum(_SHARES) for share in _SHARES]
+
+
+def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the task run is worth another attempt: for `retry_condition_fn`.
+
+    It looks at `state.data`: on an async task `state.result()` is a coroutine, which never raises, and everything
+    would be retried.
+    """
+    return isinstance(state.data, TransientAgentError)
+
+
+def asks_again(window_s: float) -> bool:
+    """Whether Prefect has another attempt left for the task run that is going on."""
+    return int(task_run.run_count or 1) <= len(retry_delays(window_s))
+
+
+async def keep_asking(ask: Callable[[], Awaitable[T]], window_s: float) -> T:
+    """What `ask` answers, asked again over the window. Raises the last TransientAgentError."""
+    deadline = time.monotonic() + window_s
+    for delay in (*retry_delays(window_s), None):
+        try:
+            return await ask()
+        except TransientAgentError:
+            if delay is None or time.monotonic() + delay > deadline:
+                raise
+            await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 (jitter is no secret)
+    raise AssertionError("unreachable: the last attempt raises")

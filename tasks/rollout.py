@@ -1,0 +1,156 @@
+"""What one run carries from step to step: its release, its clients, its lease, its brakes. It never leaves the process."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import httpx
+from sqlalchemy.orm import Session
+
+from agent.client import AgentApi
+from agent.wire.executions import Execution
+from db.group_commit import GroupCommit
+from db.models import utc_now
+from db.session import Database
+from tasks.brakes import Brakes
+from tasks.decisions.evidence import Seen
+from tasks.decisions.resume import Step, decide_resumption, execution_id_of
+from tasks.outcomes import Outcome, begin_attempt, record_outcome
+from tasks.settings import RolloutSettings
+from tasks.work import ClientWork, Release
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Under which the run acts: who holds it, and the number that agents are told."""
+
+    holder: str
+    fence: int
+
+
+class ClientRun:
+    """One client in this run: what is to be done, and how far it is."""
+
+    def __init__(self, work: ClientWork, operation: str, deploy_task_id: str) -> None:
+        self.work = work
+        self.status = work.status
+        self.resumption = decide_resumption(work.status, work.attempt, work.execution_id)
+        self.execution_id = (
+            work.execution_id
+            if self.reattaches and work.execution_id
+            else execution_id_of(deploy_task_id, work.client_id, self.resumption.attempt, operation)
+        )
+        self.sent = self.reattaches
+        self.execution: Execution | None = None
+        self.outcome: Outcome | None = None
+        self.first_look: Seen | None = None
+        self.proving_since: datetime | None = None
+        self.api: AgentApi | None = None
+        self.known = False
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something left to do for it."""
+        return self.resumption.step is not Step.LEAVE
+
+    @property
+    def reattaches(self) -> bool:
+        """Whether its execution may be under way already, started by an earlier run."""
+        return self.resumption.step is Step.REATTACH
+
+
+class Rollout:
+    """One run of one deploy task."""
+
+    def __init__(
+        self,
+        release: Release,
+        clients: dict[str, ClientRun],
+        lease: Lease,
+        *,
+        database: Database,
+        http: httpx.AsyncClient,
+        settings: RolloutSettings,
+    ) -> None:
+        self.release = release
+        self.clients = clients
+        self.lease = lease
+        self.database = database
+        self.http = http
+        self.settings = settings
+        self.brakes = Brakes()
+        self.slots = asyncio.Semaphore(release.strategy.max_parallel)
+        self.statuses: Counter[str] = Counter(run.work.status for run in clients.values())
+        self._writer = GroupCommit(database)
+
+    @property
+    def failures(self) -> int:
+        """Clients that count against `max_failures`: failed, unreachable, unknown."""
+        return sum(self.statuses[status] for status in ("failed", "unreachable", "unknown"))
+
+    @property
+    def ended(self) -> int:
+        """Clients that this or an earlier run is done with."""
+        return self.statuses.total() - self.statuses["pending"] - self.statuses["running"]
+
+    def api_of(self, run: ClientRun) -> AgentApi:
+        """The client's agent; one caller per client, which remembers what the agent can do."""
+        if run.api is None:
+            run.api = AgentApi(
+                self.http,
+                run.work.url,
+                run.work.token or "none",  # its agent says 401 then
+                client_id=run.work.client_id,
+                fence=self.lease.fence,
+            )
+        return run.api
+
+    async def commit(self, change: Callable[[Session], T]) -> T:
+        """Do the change in a transaction that it may share with other clients' changes; durable when this returns."""
+        return await asyncio.wrap_future(self._writer.submit(change))
+
+    def close(self) -> None:
+        """Write what waits, and end the writer."""
+        self._writer.close()
+
+    async def begin(self, run: ClientRun) -> None:
+        """Write the attempt down; only then may its request be sent."""
+        now = utc_now()
+        self._move(run, "running")
+        await self.commit(
+            lambda session: begin_attempt(
+                session,
+                self.release.deploy_task_id,
+                run.work.client_id,
+                attempt=run.resumption.attempt,
+                execution_id=run.execution_id,
+                now=now,
+            )
+        )
+
+    async def record(self, run: ClientRun, outcome: Outcome) -> None:
+        """Write down how the client's attempt ended."""
+        now = utc_now()
+        release = self.release
+        await self.commit(
+            lambda session: record_outcome(
+                session, release.deploy_task_id, release.operation, run.work, outcome, now=now
+            )
+        )
+        run.outcome = outcome
+        self._move(run, outcome.status)
+
+    def _move(self, run: ClientRun, status: str) -> None:
+        self.statuses[run.status] -= 1
+        self.statuses[status] += 1
+        run.status = status
+
+
+ROLLOUT: ContextVar[Rollout] = ContextVar("rollout")
+"""The run that a task belongs to: tasks take ids, and find what they need here."""

@@ -1,0 +1,79 @@
+"""The Prefect task that runs one client's script: retried while its agent can't be reached, never when the script failed."""
+
+from datetime import timedelta
+from typing import Any
+
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from agent.errors import TransientAgentError
+from agent.wire.executions import Execution
+from tasks.executing import run_script
+from tasks.outcomes import Outcome, last_lines
+from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
+from tasks.rollout import ROLLOUT, ClientRun
+from tasks.settings import RolloutSettings
+
+TIMEOUT_MARGIN = timedelta(minutes=10)
+"""What a task run has beyond its script's own timeout, which the agent keeps: only a stuck one gets there."""
+
+
+@task(
+    name="run_release",
+    task_run_name="{client}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_condition_fn=is_transient,
+)
+async def run_release(client: str) -> State[Any]:
+    """Run the client's script and wait for its end. Ends Failed, with the last 40 lines in its log, where it failed."""
+    rollout = ROLLOUT.get()
+    run = rollout.clients[client]
+    try:
+        ended = await run_script(rollout, run)
+    except TransientAgentError as error:
+        if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
+            return Failed(message=str(error), data=error)
+        ended = given_up(run, error)
+    if isinstance(ended, Execution):
+        run.execution = ended
+        return Completed(message=f"{client}: the script ended well")
+    await rollout.record(run, ended)
+    return report_failure(client, ended)
+
+
+def configured(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
+    """The task with this run's retries (over the window) and the script's time."""
+    delays = retry_delays(settings.retry_window_s)
+    return run_release.with_options(
+        retries=len(delays),
+        retry_delay_seconds=delays,
+        retry_jitter_factor=JITTER,
+        timeout_seconds=timeout_s + TIMEOUT_MARGIN.total_seconds(),
+    )
+
+
+def given_up(run: ClientRun, error: TransientAgentError) -> Outcome:
+    """An agent that could not be reached over the whole window: nothing ran, or nobody knows whether it did."""
+    if run.sent:
+        return Outcome("unknown", f"its script may have started, then its agent could not be asked: {error}")
+    return Outcome("unreachable", str(error), ran=False)
+
+
+def report_failure(client: str, outcome: Outcome) -> State[Any]:
+    """The state of a client's task run that failed; says why, and shows the end of the script's output, in its log."""
+    logger = get_run_logger()
+    if outcome.output:
+        logger.error("%s: the last lines of its script's output:\n%s", client, last_lines(outcome.output))
+    logger.error("%s: %s: %s", client, outcome.status, outcome.error)
+    return Failed(name=outcome.status.capitalize(), message=f"{client}: {outcome.error}")
+
+
+@task(name="report_client", task_run_name="{client}", cache_policy=NO_CACHE, persist_result=False)
+async def report_client(client: str) -> State[Any]:
+    """The task run that a client of a shard gets when it failed."""
+    outcome = ROLLOUT.get().clients[client].outcome
+    assert outcome is not None
+    return report_failure(client, outcome)

@@ -1,0 +1,122 @@
+"""What a run's artifacts say: pure text and rows, from values."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from db.documents.evidence import Evidence
+from tasks.work import Release
+
+MAX_ROWS = 100
+_ORDER = ("failed", "unreachable", "unknown", "running", "pending", "skipped", "rolled_back", "success")
+_FAILED = ("failed", "unreachable", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """One client's line in the table."""
+
+    client_id: str
+    wave: int
+    status: str
+    from_version: str | None
+    to_version: str
+    error: str | None
+    evidence: Evidence | None
+
+
+def introduction(release: Release, api_url: str | None = None) -> str:
+    """The first artifact: which deploy task this run works on, and what Prefect's buttons do here."""
+    address = f"`GET /release/tasks/{release.deploy_task_id}`" + (f" on {api_url}" if api_url else "")
+    waves = ", ".join(str(len(wave)) for wave in release.waves)
+    passed = "".join(f"\n- `{client}`: {_cell(reason)}" for client, reason in release.skipped[:MAX_ROWS])
+    return f"""# {_cell(release.name)}
+
+This run works on **deploy task `{release.deploy_task_id}`** ({release.operation} of {_cell(release.project)}, {release.total} \
+clients in waves of {waves}). The deploy task is the record; this run is the worker: {address}.
+
+**Retry** goes on where this run stopped. Clients that have the version already are not touched, scripts that are still \
+running are found again by their execution id, and no script runs twice. Clients whose script or proof failed stay failed: \
+to try those again, `POST /release/tasks/{release.deploy_task_id}/retry`.
+
+**Cancel** ends this run at once. Scripts that are running on clients go on there, and their results are picked up by \
+the next run. To end gently (or to kill what runs), `POST /release/tasks/{release.deploy_task_id}/cancel` with \
+`{{"running": "finish"}}` or `{{"running": "kill"}}`.
+""" + (f"\nPassed over:{passed}\n" if passed else "")
+
+
+def plan_text(
+    name: str, waves: Iterable[tuple[str, ...]], skipped: Iterable[tuple[str, str]], changes: Iterable[str]
+) -> str:
+    """What a dry run shows: who would be touched, in which order, and who would not."""
+    lines = [f"# Plan: {_cell(name)}", "", "Nothing was written and nothing was started.", ""]
+    for number, wave in enumerate(waves, start=1):
+        shown = ", ".join(f"`{client}`" for client in wave[:MAX_ROWS])
+        more = f" and {len(wave) - MAX_ROWS} more" if len(wave) > MAX_ROWS else ""
+        lines.append(f"{number}. {len(wave)} clients: {shown}{more}")
+    lines += [f"- passed over: `{client}`: {_cell(reason)}" for client, reason in list(skipped)[:MAX_ROWS]]
+    lines += [f"- changed since the plan was made: {_cell(change)}" for change in list(changes)[:MAX_ROWS]]
+    return "\n".join(lines)
+
+
+def table_rows(rows: Iterable[ClientRow]) -> list[dict[str, str]]:
+    """The table artifact: failures first, at most 100 rows."""
+    ordered = sorted(rows, key=lambda row: (_ORDER.index(row.status), row.wave, row.client_id))
+    return [_table_row(row) for row in ordered[:MAX_ROWS]]
+
+
+def _table_row(row: ClientRow) -> dict[str, str]:
+    return {
+        "client": row.client_id,
+        "status": row.status,
+        "wave": str(row.wave + 1),
+        "from": row.from_version or "–",
+        "to": row.to_version,
+        "evidence": evidence_text(row.evidence),
+        "error": row.error or "",
+    }
+
+
+def evidence_text(evidence: Evidence | None) -> str:
+    """What was seen, in one line: `HELD · 1.5 proven · pid 4711 (main) · stable 30 s`."""
+    if evidence is None:
+        return "–"
+    parts = [evidence.verdict]
+    if evidence.version_proven:
+        parts.append(f"{evidence.observed_version} proven")
+    elif evidence.observed_version:
+        parts.append(f"answers {evidence.observed_version}")
+    else:
+        parts.append("version not proven")
+    parts += [f"pid {seen.pid} ({seen.matched_by})" for seen in evidence.processes[:3]]
+    parts += [f"nothing matches {name}" for name in evidence.unmatched_rules[:3]]
+    parts += [
+        f"{check.type} {check.subject}: {'passed' if check.passed else check.detail}"
+        for check in evidence.checks[:3]
+    ]
+    if evidence.stable_for_s:
+        parts.append(f"stable {evidence.stable_for_s:g} s")
+    return " · ".join(parts)
+
+
+def summary(statuses: Mapping[str, int]) -> str:
+    """`3 of 4 upgraded, 1 failed, 2 skipped`."""
+    counts = Counter(statuses)
+    others = [
+        f"{counts[status]} {status.replace('_', ' ')}"
+        for status in _ORDER
+        if status != "success" and counts[status]
+    ]
+    return ", ".join([f"{counts['success']} of {counts.total()} upgraded", *others])
+
+
+def failed_name(statuses: Mapping[str, int]) -> str:
+    """The failed state's name: `1 of 4 failed`."""
+    counts = Counter(statuses)
+    failed = sum(counts[status] for status in _FAILED)
+    return f"{failed} of {counts.total()} failed" if failed else "Not finished"
+
+
+def _cell(text: str) -> str:
+    """Text from outside, harmless in Markdown."""
+    return text.replace("<", "&lt;").replace("`", "'").replace("|", "/").replace("\n", " ")

@@ -1,0 +1,37 @@
+"""How the flow works with its clients: read from the environment once per run."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """Times are in seconds.
+
+    retry_window_s: how long an agent that can't be reached is asked again, before its client is unreachable.
+    lease_ttl_s, lease_renew_s: how long the lease lasts, and how often it is renewed.
+    watch_s: how often the database is asked whether the deploy task was cancelled.
+    progress_s: the least time between two moves of the progress artifact.
+    poll_s: how long one question after an execution's end may wait on the agent.
+    shard_above, shard_size: above that many clients, so many share one task run.
+    """
+
+    retry_window_s: float = 120
+    lease_ttl_s: float = 60
+    lease_renew_s: float = 15
+    watch_s: float = 1
+    progress_s: float = 2
+    poll_s: int = 30
+    shard_above: int = 500
+    shard_size: int = 50
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RolloutSettings":
+        """`HOIST_RETRY_WINDOW_S`, `HOIST_LEASE_TTL_S`, `HOIST_LEASE_RENEW_S` and `HOIST_SHARD_ABOVE`, or the defaults."""
+        return cls(
+            retry_window_s=float(environ.get("HOIST_RETRY_WINDOW_S") or 120),
+            lease_ttl_s=float(environ.get("HOIST_LEASE_TTL_S") or 60),
+            lease_renew_s=float(environ.get("HOIST_LEASE_RENEW_S") or 15),
+            shard_above=int(environ.get("HOIST_SHARD_ABOVE") or 500),
+        )

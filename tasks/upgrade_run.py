@@ -1,0 +1,144 @@
+"""One run of the upgrade, from its parameters to its last state: what the flow `upgrade` tells, step by step."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from sqlalchemy.orm import Session
+
+from agent.client import agent_http_client
+from agent.transport import caller_tls
+from db.errors import DatabaseError
+from db.models import utc_now
+from db.queries.deploy_tasks import get_deploy_task
+from db.secrets import load_secret_key
+from db.session import Database, open_database
+from tasks import artifacts
+from tasks.errors import PermanentTaskError, TaskError
+from tasks.finishing import Ending, end_run
+from tasks.form import UpgradeForm, request_of
+from tasks.guarding import guarded
+from tasks.opening import Opened, open_run
+from tasks.planning import fleet_changes, preview_deploy_task
+from tasks.resolve_clients import CREATED_BY, resolve_clients
+from tasks.rollout import ROLLOUT, Rollout
+from tasks.run_hooks import pause_or_cancel
+from tasks.run_names import common_from_version, run_name
+from tasks.run_texts import plan_text
+from tasks.settings import RolloutSettings
+from tasks.work import load_release
+
+T = TypeVar("T")
+REFUSALS = (TaskError, DatabaseError)
+"""What ends a run with one clear line."""
+
+
+def refuse(error: Exception) -> State[Any]:
+    """The state of a run that could not be: one line in its log, the same in its message."""
+    get_run_logger().error("%s", error)
+    return Failed(name="Refused", message=str(error))
+
+
+async def find_deploy_task(deploy_task_id: str | None, form: UpgradeForm | None) -> str:
+    """The deploy task to work on: the one that is named, or the one that the form asks for."""
+    if form is None:
+        assert deploy_task_id is not None
+        return deploy_task_id
+    answer = await resolve_clients(form)
+    if isinstance(answer, str):
+        return answer
+    raise PermanentTaskError(answer.message or "cannot resolve the clients")
+
+
+@asynccontextmanager
+async def opened(deploy_task_id: str) -> AsyncIterator[Rollout]:
+    """The run's rollout, under its lease. A run that breaks off leaves its deploy task paused and the lease free."""
+    settings = RolloutSettings.from_env()
+    database = await asyncio.to_thread(open_database)
+    holder = str(flow_run.id)
+    try:
+        begun = await asyncio.to_thread(_open, database, deploy_task_id, holder, settings)
+        try:
+            async with agent_http_client(tls=caller_tls()) as http:
+                rollout = Rollout(
+                    begun.release, begun.clients, begun.lease, database=database, http=http, settings=settings
+                )
+                ROLLOUT.set(rollout)
+                try:
+                    yield rollout
+                finally:
+                    rollout.close()
+        except BaseException as error:
+            reason = f"its run broke off: {type(error).__name__}"
+            pause_or_cancel(database, holder, "paused", reason)  # no await: this may be a cancellation
+            raise
+    finally:
+        database.close()
+
+
+def _open(database: Database, deploy_task_id: str, holder: str, settings: RolloutSettings) -> Opened:
+    with database.write() as session:
+        return open_run(
+            session,
+            deploy_task_id,
+            holder=holder,
+            rerun=int(flow_run.run_count or 1) > 1,
+            secrets=load_secret_key(),
+            now=utc_now(),
+            lease_ttl_s=settings.lease_ttl_s,
+        )
+
+
+@asynccontextmanager
+async def watched(rollout: Rollout) -> AsyncIterator[None]:
+    """Lease, cancel and progress are looked after while the clients are gone through."""
+    await artifacts.introduce(rollout.release)
+    async with guarded(rollout), artifacts.shown_progress(rollout):
+        yield
+
+
+async def close(rollout: Rollout) -> Ending:
+    """Write the end down, and show it."""
+    release, holder = rollout.release, rollout.lease.holder
+
+    def end(session: Session) -> Ending:
+        return end_run(session, release.deploy_task_id, holder, rollout.brakes, utc_now())
+
+    ending = await rollout.commit(end)
+    await artifacts.show_results(release, ending.rows)
+    await artifacts.wait_for_prefect()
+    return ending
+
+
+async def show_plan(deploy_task_id: str | None, form: UpgradeForm | None) -> State[Any]:
+    """A dry run: the plan as an artifact. Nothing is written."""
+    text = await asyncio.to_thread(_reading, lambda session: _plan_of(session, deploy_task_id, form))
+    await artifacts.show_plan(text, key=f"upgrade-plan-{str(flow_run.id).lower()}")
+    get_run_logger().info("%s", text)
+    return Completed(message="dry run: the plan is in the artifact, nothing was written")
+
+
+def _plan_of(session: Session, deploy_task_id: str | None, form: UpgradeForm | None) -> str:
+    if form is not None:
+        draft = preview_deploy_task(session, request_of(form, created_by=CREATED_BY), utc_now())
+        name = run_name(draft.project_name, common_from_version(draft.plan), draft.version, draft.environment)
+        skipped = [(one.client_id, one.detail or one.reason) for one in draft.skipped]
+        return plan_text(name, draft.plan.waves, skipped, [])
+    assert deploy_task_id is not None
+    task = get_deploy_task(session, deploy_task_id)
+    release = load_release(session, task)
+    return plan_text(release.name, release.waves, release.skipped, fleet_changes(session, task))
+
+
+def _reading(read: Callable[[Session], T]) -> T:
+    database = open_database()
+    try:
+        with database.read() as session:
+            return read(session)
+    finally:
+        database.close()

@@ -1,0 +1,238 @@
+"""The flow `upgrade`, run for real against a Prefect server and simulated agents: exact results, each way it can go."""
+
+import asyncio
+
+from prefect.client.orchestration import get_client
+from sqlalchemy import select
+
+from benchmarks.rollout.agents import Behaviour
+from db.models import Client, DeployTask, Lease, utc_now
+from flows.upgrade import upgrade
+from tasks.controls import prepare_retry, request_cancel
+from tests.integration.tasks.conftest import QUICK
+
+
+async def run(deploy_task_id=None, **values):
+    return await upgrade(deploy_task_id=deploy_task_id, return_state=True, **values)
+
+
+async def until(condition, timeout_s=60.0):
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "nothing happened in time"
+        await asyncio.sleep(0.05)
+
+
+async def test_unreachable_failing_held_and_good_client(shop):
+    shop.client("c1").behaviour = Behaviour(down=True)
+    shop.client("c2").behaviour = Behaviour(exit_code=3, output="\n".join(f"line {n}" for n in range(60)))
+    with shop.database.write() as session:
+        session.get_one(Client, "c3").held_reason = "its disk is full"
+    task_id = shop.plan(failure_strategy="continue")
+
+    state = await run(task_id)
+
+    assert state.is_failed()
+    assert state.name == "2 of 3 failed"
+    assert state.message == "1 of 3 upgraded, 1 failed, 1 unreachable"
+    assert shop.statuses(task_id) == {"c1": "unreachable", "c2": "failed", "c4": "success"}
+    results = shop.results(task_id)
+    assert results["c2"].exit_code == 3
+    assert results["c2"].output.endswith("line 59")
+    assert results["c4"].evidence.version_proven
+    assert results["c4"].evidence.observed_version == "1.5"
+    assert [one.client_id for one in shop.task(task_id).skipped] == ["c3"]
+    assert shop.task(task_id).status == "failed"
+    found = {
+        name: (row.version, row.previous_version, row.status) for name, row in shop.installations().items()
+    }
+    assert found == {
+        "c1": ("1.4", None, "installed"),
+        "c2": ("1.4", None, "failed"),
+        "c3": ("1.4", None, "installed"),
+        "c4": ("1.5", "1.4", "installed"),
+    }
+    assert shop.client("c4").monitors[shop.project_id]["version"] == "1.5"
+    assert shop.client("c2").scripts_run == [f"{task_id}.c2.1.deploy"]
+    with shop.database.read() as session:
+        assert all(lease.holder is None for lease in session.scalars(select(Lease)))
+    await check_run_shows(state, task_id)
+
+
+async def check_run_shows(state, task_id):
+    """The run's name, tags and artifacts, and the last 40 lines of the script in its task run's log."""
+    flow_run_id = state.state_details.flow_run_id
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(flow_run_id)
+        assert flow_run.name == "shop 1.4 → 1.5 prod"
+        assert {"project:shop", "environment:prod"} <= set(flow_run.tags)
+        answer = await client._client.post(
+            "/artifacts/filter", json={"flow_runs": {"id": {"any_": [str(flow_run_id)]}}}
+        )
+        artifacts = {one["key"]: one for one in answer.json()}
+        assert task_id in artifacts[f"upgrade-deploy-task-{task_id}"]["data"]
+        assert artifacts[f"upgrade-progress-{task_id}"]["data"] == 100.0
+        assert '"c2"' in artifacts[f"upgrade-clients-{task_id}"]["data"].split("}")[0]
+
+        async def logged():
+            filtering = {"logs": {"flow_run_id": {"any_": [str(flow_run_id)]}}}
+            answer = await client._client.post("/logs/filter", json=filtering)
+            return "\n".join(one["message"] for one in answer.json() if one["task_run_id"])
+
+        for _ in range(300):
+            if "line 59" in await logged():
+                break
+            await asyncio.sleep(0.1)
+        text = await logged()
+        assert "line 20\n" in text
+        assert "line 19\n" not in text
+
+
+async def test_first_failure_stops_the_rest(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(strategy={**QUICK, "waves": [1, "100%"]})
+
+    state = await run(task_id)
+
+    assert state.name == "1 of 8 failed"
+    statuses = quick_shop.statuses(task_id)
+    assert statuses.pop("c1") == "failed"
+    assert set(statuses.values()) == {"skipped"}
+    assert not quick_shop.client("c2").scripts_run
+    assert "1 failed, 0 allowed" in quick_shop.results(task_id)["c2"].error
+
+
+async def test_unproven_clients_fail(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(restarts=False)
+    quick_shop.client("c2").behaviour = Behaviour(answers_old_version=True)
+    quick_shop.client("c3").behaviour = Behaviour(dies=True)
+    strategy = {**QUICK, "stable_for_s": 0.5}
+    task_id = quick_shop.plan(strategy=strategy, failure_strategy="continue")
+
+    await run(task_id)
+
+    results = quick_shop.results(task_id)
+    verdicts = {name: results[name].evidence.verdict for name in ("c1", "c2", "c3", "c4")}
+    assert verdicts == {
+        "c1": "not_restarted",
+        "c2": "wrong_version",
+        "c3": "identity_changed",
+        "c4": "held",
+    }
+    assert [results[name].status for name in ("c1", "c2", "c3", "c4")] == ["failed"] * 3 + ["success"]
+    assert quick_shop.installations()["c2"].status == "failed"
+
+
+async def test_retry_of_the_failed_is_a_new_attempt(quick_shop):
+    quick_shop.client("c2").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(failure_strategy="continue")
+    await run(task_id)
+    quick_shop.client("c2").behaviour = Behaviour()
+    with quick_shop.database.write() as session:
+        prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "test", utc_now())
+
+    state = await run(task_id)
+
+    assert state.is_completed()
+    assert quick_shop.task(task_id).status == "completed"
+    assert quick_shop.client("c2").scripts_run == [f"{task_id}.c2.1.deploy", f"{task_id}.c2.2.deploy"]
+    assert quick_shop.client("c1").scripts_run == [f"{task_id}.c1.1.deploy"]
+
+
+async def test_cancel_kills_what_runs_and_starts_nothing_else(quick_shop):
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=120)
+    task_id = quick_shop.plan(strategy={**QUICK, "max_parallel": 2})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: sum(len(client.scripts_run) for client in quick_shop.fleet.clients.values()) == 2)
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task_id), "kill", "test", utc_now())
+
+    state = await running
+
+    assert state.is_cancelled()
+    assert quick_shop.task(task_id).status == "cancelled"
+    statuses = sorted(quick_shop.statuses(task_id).values())
+    assert statuses == ["failed"] * 2 + ["skipped"] * 6
+
+
+async def test_second_upgrade_of_the_same_environment_is_refused(quick_shop):
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=3)
+    first, second = quick_shop.plan(), quick_shop.plan()
+    running = asyncio.create_task(run(first))
+    await until(lambda: quick_shop.task(first).status == "running")
+
+    refused = await run(second)
+
+    assert refused.is_failed()
+    assert first in refused.message
+    assert quick_shop.task(second).status == "pending"
+    assert (await running).is_completed()
+
+
+async def test_new_run_asks_for_what_a_dead_run_had_started(quick_shop):
+    """The first run's process is gone without a word: its lease has run out, one script is still running."""
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=1)
+    task_id = quick_shop.plan(strategy={**QUICK, "waves": [2, "100%"]})
+    dead = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.client("c1").scripts_run)
+    dead.cancel()
+    await asyncio.gather(dead, return_exceptions=True)
+    assert quick_shop.task(task_id).status == "paused"
+
+    state = await run(task_id)
+
+    assert state.is_completed()
+    assert set(quick_shop.statuses(task_id).values()) == {"success"}
+    assert all(len(client.scripts_run) == 1 for client in quick_shop.fleet.clients.values())
+
+
+async def test_form_starts_an_upgrade_and_its_mistakes_are_one_line(quick_shop):
+    form = {"project": "shop", "version": "1.5", "environment": "prod", "waves": "1, 100%", "stable_for_s": 0}
+    shown = await run(request=form, dry_run=True)
+    assert shown.is_completed()
+    with quick_shop.database.read() as session:
+        assert session.scalars(select(DeployTask)).all() == []
+
+    assert (await run(request=form)).is_completed()
+    assert {row.version for row in quick_shop.installations().values()} == {"1.5"}
+
+    for wrong, says in (
+        ({**form, "project": "nobody"}, "nobody"),
+        ({**form, "waves": "0%"}, "waves"),
+        (form, "already at version"),
+    ):
+        state = await run(request=wrong)
+        assert state.is_failed()
+        assert says in state.message
+        assert "\n" not in state.message
+    assert (await run()).message == "cannot start: give either deploy_task_id or request, and not both"
+
+
+async def test_large_fleets_go_in_shards_and_only_failures_get_task_runs(quick_shop, monkeypatch):
+    monkeypatch.setenv("HOIST_SHARD_ABOVE", "2")
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
+    quick_shop.client("c2").behaviour = Behaviour(exit_code=3)
+    task_id = quick_shop.plan(failure_strategy="continue")
+
+    state = await run(task_id)
+
+    assert state.message == "6 of 8 upgraded, 1 failed, 1 unreachable"
+    names = await task_run_names(state.state_details.flow_run_id, {"c1", "c2"})
+    assert {"c1", "c2"} <= names
+    assert not {"c3", "c4"} & names
+
+
+async def task_run_names(flow_run_id, wanted):
+    async with get_client() as client:
+        names = set()
+        for _ in range(300):
+            filtering = {"flow_runs": {"id": {"any_": [str(flow_run_id)]}}}
+            answer = await client._client.post("/task_runs/filter", json=filtering)
+            names = {one["name"] for one in answer.json()}
+            if wanted <= names:
+                break
+            await asyncio.sleep(0.1)
+        return names

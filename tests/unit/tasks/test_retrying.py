@@ -1,0 +1,54 @@
+"""When an agent is asked again."""
+
+import pytest
+from prefect.states import Failed
+
+from agent.errors import PermanentAgentError, TransientAgentError
+from tasks.retrying import is_transient, keep_asking, retry_delays
+
+
+def test_delays_double_and_fill_the_window():
+    delays = retry_delays(120)
+    assert sum(delays) == pytest.approx(120)
+    assert delays[:6] == [1, 2, 4, 8, 16, 32]
+
+
+def test_only_transient_errors_are_worth_another_attempt():
+    task = run = None
+    assert is_transient(task, run, Failed(data=TransientAgentError("away")))
+    assert not is_transient(task, run, Failed(data=PermanentAgentError("refused", status=409)))
+    assert not is_transient(task, run, Failed(data=ValueError("bug")))
+    assert not is_transient(task, run, Failed(message="the script exited 3"))
+
+
+async def test_asking_goes_on_until_it_answers():
+    asked = []
+
+    async def ask():
+        asked.append(1)
+        if len(asked) < 3:
+            raise TransientAgentError("away")
+        return "here"
+
+    assert await keep_asking(ask, window_s=0.05) == "here"
+    assert len(asked) == 3
+
+
+async def test_asking_ends_with_the_window():
+    async def ask():
+        raise TransientAgentError("away")
+
+    with pytest.raises(TransientAgentError, match="away"):
+        await keep_asking(ask, window_s=0.05)
+
+
+async def test_refusal_is_not_asked_again():
+    asked = []
+
+    async def ask():
+        asked.append(1)
+        raise PermanentAgentError("refused", status=409)
+
+    with pytest.raises(PermanentAgentError):
+        await keep_asking(ask, window_s=0.05)
+    assert len(asked) == 1
