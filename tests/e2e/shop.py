@@ -162,9 +162,13 @@ class Shop:
         return (self.directory(client) / "runs").read_text().splitlines()
 
     def await_started(self, *clients):
-        """Wait until the slow script runs on all of them."""
+        """Wait until the slow script runs on all of them; a deploy task that ends before that is a failure."""
 
         def started():
+            ended = [
+                task for task in self.api.get("/tasks", project_id=self.project) if task["status"] in ENDED
+            ]
+            assert not ended, ended
             return all((self.directory(client) / "started").exists() for client in clients) or None
 
         wait_until("start of the slow scripts", started, self.fleet.worker, 90)
