@@ -158,7 +158,7 @@ async def test_cancel_kills_what_runs_and_starts_nothing_else(quick_shop):
 
 async def test_second_upgrade_of_the_same_environment_is_refused(quick_shop):
     for client in quick_shop.fleet.clients.values():
-        client.behaviour = Behaviour(lasts_s=3)
+        client.behaviour = Behaviour(lasts_s=120)
     first, second = quick_shop.plan(), quick_shop.plan()
     running = asyncio.create_task(run(first))
     await until(lambda: quick_shop.task(first).status == "running")
@@ -168,13 +168,15 @@ async def test_second_upgrade_of_the_same_environment_is_refused(quick_shop):
     assert refused.is_failed()
     assert first in refused.message
     assert quick_shop.task(second).status == "pending"
-    assert (await running).is_completed()
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, first), "kill", "test", utc_now())
+    assert (await running).is_cancelled()
 
 
 async def test_new_run_asks_for_what_a_dead_run_had_started(quick_shop):
     """The first run's process is gone without a word: its lease has run out, one script is still running."""
     for client in quick_shop.fleet.clients.values():
-        client.behaviour = Behaviour(lasts_s=1)
+        client.behaviour = Behaviour(lasts_s=3)
     task_id = quick_shop.plan(strategy={**QUICK, "waves": [2, "100%"]})
     dead = asyncio.create_task(run(task_id))
     await until(lambda: quick_shop.client("c1").scripts_run)
