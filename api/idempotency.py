@@ -10,7 +10,6 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -92,9 +91,8 @@ def _reserve(session: Session, call: Call) -> str | Response:
         "request_sha256": call.request_sha256,
         "created_at": call.now,
     }
-    done = session.execute(insert(IdempotencyKey).values(row).on_conflict_do_nothing())
-    assert isinstance(done, CursorResult)
-    return reservation if done.rowcount == 1 else _kept_answer(session, call)
+    put = insert(IdempotencyKey).values(row).on_conflict_do_nothing().returning(IdempotencyKey.id)
+    return _kept_answer(session, call) if session.scalar(put) is None else reservation
 
 
 def _kept_answer(session: Session, call: Call) -> Response:
@@ -113,11 +111,11 @@ def _kept_answer(session: Session, call: Call) -> Response:
 
 def _keep(session: Session, call: Call, reservation: str, reply: Reply) -> None:
     answer = call.box.encrypt(bytes(reply.response().body).decode()).decode()
-    done = session.execute(
+    put = (
         update(IdempotencyKey)
         .where(IdempotencyKey.id == reservation)
         .values(status_code=reply.status, answer_encrypted=answer)
+        .returning(IdempotencyKey.id)
     )
-    assert isinstance(done, CursorResult)
-    if done.rowcount != 1:
+    if session.scalar(put) is None:
         raise conflict("cannot finish: another request with that Idempotency-Key took over")

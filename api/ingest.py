@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessReport
@@ -36,21 +35,17 @@ def store_report(session: Session, report: ProcessReport, project_id: str, now: 
         "received_at": now,
     }
     history = dialect.insert(ProcessReportRow).values(id=new_id(), report_id=report_id, **values)
-    kept = session.execute(history.on_conflict_do_nothing(index_elements=["client_id", "report_id"]))
-    assert isinstance(kept, CursorResult)
-    if kept.rowcount == 0:
+    kept = history.on_conflict_do_nothing(index_elements=["client_id", "report_id"])
+    if session.scalar(kept.returning(ProcessReportRow.id)) is None:
         return ReportAccepted(report_id=report_id, duplicate=True, newest=False)
     latest = dialect.insert(LatestProcessReport).values(id=new_id(), **values)
     changed = {name: latest.excluded[name] for name in values if name not in ("client_id", "project_id")}
-    put = session.execute(
-        latest.on_conflict_do_update(
-            index_elements=["project_id", "client_id"],
-            set_=changed,
-            where=LatestProcessReport.reported_at <= latest.excluded.reported_at,
-        )
+    put = latest.on_conflict_do_update(
+        index_elements=["project_id", "client_id"],
+        set_=changed,
+        where=LatestProcessReport.reported_at <= latest.excluded.reported_at,
     )
-    assert isinstance(put, CursorResult)
-    newest = put.rowcount == 1
+    newest = session.scalar(put.returning(LatestProcessReport.id)) is not None
     if newest and report.observed_version is not None:
         _note_observed_version(session, project_id, report)
     return ReportAccepted(report_id=report_id, duplicate=False, newest=newest)

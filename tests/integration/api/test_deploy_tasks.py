@@ -1,0 +1,231 @@
+"""Deploy tasks over HTTP. A start that reaches a real Prefect server is in tests/e2e."""
+
+import socket
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from db.models import Client, DeployResult, DeployTask, utc_now
+from tasks.lease import acquire_leases
+from tests.builders import create_environment, create_fleet
+from tests.served_api import assert_problem
+
+UPGRADE = {"project_id": "shop", "version": "1.5", "operation": "update", "auto_select_clients": True}
+
+
+@pytest.fixture
+def fleet(served):
+    with served.database.write() as session:
+        return create_fleet(session, {"a": "1.4", "b": "1.4", "c": "1.5"})
+
+
+def make(operator, **fields):
+    answer = operator.post("/release/tasks", json={**UPGRADE, **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_created_task_selects_its_clients_and_says_who_was_passed_over(operator, fleet):
+    task = make(operator)
+    assert set(task["client_ids"]) == {"a", "b"}
+    assert task["selected_from_version"] == "1.4"
+    assert [(one["client_id"], one["reason"]) for one in task["skipped"]] == [("c", "already_at_version")]
+    assert task["plan"]["waves"]
+    assert len(task["plan"]["digest"]) == 64
+    assert task["status"] == "pending"
+    assert (task["total_count"], task["pending_count"], task["success_count"]) == (2, 2, 0)
+    assert {one["status"] for one in task["results"]} == {"pending"}
+    assert operator.get(f"/release/tasks/{task['id']}").json() == task
+
+
+def test_list_leaves_plan_clients_and_results_out(operator, fleet):
+    older, newer = make(operator), make(operator)
+    listed = operator.get("/release/tasks").json()
+    assert [one["id"] for one in listed] == [newer["id"], older["id"]]
+    assert not {"plan", "client_ids", "results"} & listed[0].keys()
+    assert listed[0]["total_count"] == 2
+    assert len(operator.get("/release/tasks?project_id=shop&status=pending").json()) == 2
+    assert operator.get("/release/tasks?status=completed").json() == []
+    assert_problem(operator.get("/release/tasks?project_id=nope"), 404)
+    page = operator.get("/release/tasks?limit=1")
+    assert operator.get(page.links["next"]["url"]).json()[0]["id"] == older["id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"project_id": "nope"}, 404),
+        ({"version": "9.9"}, 422),
+        ({"version": None}, 422),
+        ({"source_version": "0.1"}, 422),
+        ({"client_ids": ["a"]}, 422),
+        ({"environment": "nope"}, 422),
+        ({"operation": "explode"}, 422),
+        ({"auto_rollback": "all"}, 422),
+        ({"schedule_type": "scheduled"}, 422),
+        ({"schedule_from": "2030-01-01T00:00:00Z"}, 422),
+        ({"failure_strategy": "pause"}, 422),
+        ({"strategy": {"canary_percent": 10}}, 422),
+        ({"strategy": {"spread_by": "rack"}}, 422),
+        ({"strategy": {"waves": [0]}}, 422),
+        ({"strategy": {"waves": ["0%"]}}, 422),
+        ({"strategy": {"max_parallel": 0}}, 422),
+        ({"timeout_s": -1}, 422),
+        ({"unknown": 1}, 422),
+    ],
+)
+def test_invalid_request_stores_nothing(operator, fleet, fields, status):
+    assert_problem(operator.post("/release/tasks", json={**UPGRADE, **fields}), status)
+    assert operator.get("/release/tasks").json() == []
+
+
+def test_nobody_left_names_project_and_source_version(operator, fleet):
+    answer = operator.post("/release/tasks", json={**UPGRADE, "source_version": "0.7"})
+    assert "shop" in assert_problem(answer, 422, mentions="0.7")["detail"]
+
+
+def test_environment_is_named_where_there_is_more_than_one(operator, fleet, served):
+    with served.database.write() as session:
+        create_environment(session, fleet[0], "staging")
+    assert_problem(operator.post("/release/tasks", json=UPGRADE), 422, field="environment")
+    assert make(operator, environment="*")["total_count"] == 2
+
+
+def test_start_without_prefect_is_503_and_leaves_the_task_as_it_was(operator, fleet):
+    task = make(operator)
+    problem = assert_problem(operator.post(f"/release/tasks/{task['id']}/start"), 503)
+    assert problem["part"] == "Prefect"
+    assert operator.get(f"/release/tasks/{task['id']}").json() == task
+    assert_problem(operator.post("/release/tasks/nope/start"), 404)
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/start", json={"x": 1}), 422, field="x")
+
+
+def test_start_on_a_changed_fleet_is_409_with_the_changes(operator, fleet):
+    task = make(operator)
+    operator.patch("/release/clients/a", json={"held": {"reason": "on fire"}})
+    problem = assert_problem(operator.post(f"/release/tasks/{task['id']}/start"), 409)
+    assert any("a" in error["message"] for error in problem["errors"])
+    answer = operator.post(f"/release/tasks/{task['id']}/start", json={"replan": True})
+    assert_problem(answer, 503)
+    assert set(operator.get(f"/release/tasks/{task['id']}").json()["client_ids"]) == {"a", "b"}
+
+
+def hold_lease(served, task_id):
+    with served.database.write() as session:
+        task = session.get(DeployTask, task_id)
+        acquire_leases(session, task, "flow run 7", utc_now())
+        task.status = "running"
+
+
+def test_start_while_another_holds_the_lease_names_the_holder(operator, fleet, served):
+    first, second = make(operator), make(operator)
+    hold_lease(served, first["id"])
+    assert first["id"] in assert_problem(operator.post(f"/release/tasks/{second['id']}/start"), 409)["detail"]
+
+
+def test_cancel_of_a_waiting_task_ends_it_at_once(operator, fleet):
+    task = make(operator)
+    answer = operator.post(f"/release/tasks/{task['id']}/cancel", json={"running": "kill"})
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "cancelled"
+    assert answer.json()["skipped_count"] == 2
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/cancel"), 409)
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/start"), 409)
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/cancel", json={"running": "x"}), 422)
+
+
+def test_cancel_of_a_running_task_tells_its_run(operator, fleet, served):
+    task = make(operator)
+    hold_lease(served, task["id"])
+    answer = operator.post(f"/release/tasks/{task['id']}/cancel", json={"running": "kill"})
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "running"
+    with served.database.read() as session:
+        assert session.get(DeployTask, task["id"]).cancel_running == "kill"
+
+
+def test_retry_needs_prefect_and_changes_nothing_without_it(operator, fleet):
+    task = make(operator)
+    operator.post(f"/release/tasks/{task['id']}/cancel")
+    before = operator.get(f"/release/tasks/{task['id']}").json()
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 503)
+    assert operator.get(f"/release/tasks/{task['id']}").json() == before
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/retry", json={"statuses": ["success"]}), 422)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "promote", "rollback"])
+def test_what_is_not_there_yet_says_so(operator, fleet, verb):
+    task = make(operator)
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/{verb}"), 422, mentions="not there yet")
+    assert_problem(operator.post(f"/release/tasks/nope/{verb}"), 404)
+
+
+def test_results_come_without_and_with_output(operator, fleet, served):
+    task = make(operator)
+    with served.database.write() as session:
+        row = session.query(DeployResult).filter_by(client_id="a").one()
+        row.status, row.output, row.exit_code, row.finished_at = "failed", "boom\n", 3, utc_now()
+        row.started_at = row.finished_at - timedelta(seconds=2)
+    results = f"/release/tasks/{task['id']}/results"
+    listed = operator.get(results).json()
+    assert [one["client_id"] for one in listed] == ["a", "b"]
+    assert "output" not in listed[0]
+    assert [one["client_id"] for one in operator.get(f"{results}?status=failed").json()] == ["a"]
+    one = operator.get(f"{results}/a").json()
+    assert (one["output"], one["exit_code"], one["is_canary"], one["wave"]) == ("boom\n", 3, False, 0)
+    assert_problem(operator.get(f"{results}/nobody"), 404)
+    assert_problem(operator.get("/release/tasks/nope/results"), 404)
+    assert operator.get(f"/release/tasks/{task['id']}").json()["failed_count"] == 1
+
+
+class FakeAgent(BaseHTTPRequestHandler):
+    """Answers the log of one execution, to whoever presents the token."""
+
+    def do_GET(self):
+        known = self.path == "/prefix/v1/executions/x.a.1.update/log?offset=3"
+        status = 200 if known and self.headers["Authorization"] == "Bearer agents-token" else 404
+        body = b'{"output": "hello", "next_offset": 8, "complete": false, "skipped_bytes": 0, "newer": 1}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def agent_url():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeAgent)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/prefix"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_log_is_asked_of_the_agent(operator, fleet, served, agent_url):
+    task = make(operator)
+    log = f"/release/tasks/{task['id']}/results/a/log"
+    assert operator.get(log).json() == {"output": "", "next_offset": 0, "complete": False}
+    with served.database.write() as session:
+        session.query(DeployResult).filter_by(client_id="a").one().execution_id = "x.a.1.update"
+        client = session.get(Client, "a")
+        client.url, client.token_encrypted = agent_url, served.parts.box.encrypt("agents-token")
+    answer = operator.get(f"{log}?offset=3")
+    assert answer.json() == {"output": "hello", "next_offset": 8, "complete": False}
+    assert_problem(operator.get(f"{log}?offset=4"), 404)
+    assert_problem(operator.get(f"{log}?offset=-1"), 422, field="offset")
+
+
+def test_log_of_an_unreachable_agent_is_503_naming_it(operator, fleet, served):
+    task = make(operator)
+    with socket.socket() as nobody, served.database.write() as session:
+        nobody.bind(("127.0.0.1", 0))
+        session.query(DeployResult).filter_by(client_id="a").one().execution_id = "x"
+        session.get(Client, "a").url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    problem = assert_problem(operator.get(f"/release/tasks/{task['id']}/results/a/log"), 503)
+    assert problem["part"] == "agent a"
