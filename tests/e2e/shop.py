@@ -13,10 +13,10 @@ from deployments.demo.environment import free_port
 from deployments.demo.fleet import Fleet
 from deployments.demo.leftovers import APPLICATION_MARK
 from deployments.demo.processes import marked_pids, wait_until
-from deployments.demo.upgrade import ENDED
 
 HERE = Path(__file__).parent
 STRATEGY = {"waves": ["100%"], "stable_for_s": 1, "health_timeout_s": 20}
+FINAL = ("completed", "failed", "cancelled")
 _numbers = itertools.count(1)
 
 
@@ -136,7 +136,7 @@ class Shop:
     def ended(self, task_id, timeout_s=180):
         def ended():
             task = self.api.get(f"/tasks/{task_id}")
-            return task if task["status"] in ENDED else None
+            return task if task["status"] in FINAL else None
 
         return wait_until(f"end of {self.name}'s deploy task", ended, self.fleet.worker, timeout_s)
 
@@ -166,7 +166,7 @@ class Shop:
 
         def started():
             ended = [
-                task for task in self.api.get("/tasks", project_id=self.project) if task["status"] in ENDED
+                task for task in self.api.get("/tasks", project_id=self.project) if task["status"] in FINAL
             ]
             assert not ended, ended
             return all((self.directory(client) / "started").exists() for client in clients) or None
