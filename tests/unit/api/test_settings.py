@@ -1,0 +1,83 @@
+import pytest
+
+from api.auth import Principal, may, read_tokens_file
+from api.errors import SettingsError
+from api.settings import ApiSettings
+from db.secrets import sha256_hex
+
+TLS = {"HOIST_API_TLS_CERT": "/c", "HOIST_API_TLS_KEY": "/k"}
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"HOIST_API_HOST": "localhost"},
+        {"HOIST_API_HOST": "::1"},
+        {"HOIST_API_HOST": "0.0.0.0", **TLS},
+        {"HOIST_API_HOST": "0.0.0.0", "HOIST_API_INSECURE_HTTP": "1"},
+        {"PREFECT_API_URL": "http://127.0.0.1:4200/api"},
+        {"PREFECT_API_URL": "https://prefect.example/api", "PREFECT_API_AUTH_STRING": "a:b"},
+    ],
+)
+def test_safe_settings_are_taken(environ):
+    assert ApiSettings.from_env(environ).port == 4210
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HOIST_API_HOST": "0.0.0.0"},
+        {"HOIST_API_HOST": "::"},
+        {"HOIST_API_HOST": "example.org"},
+        {"HOIST_API_HOST": "0.0.0.0", "HOIST_API_INSECURE_HTTP": "yes"},
+        {"HOIST_API_TLS_CERT": "/c"},
+        {"HOIST_API_PORT": "70000"},
+        {"HOIST_API_PORT": "-1"},
+        {"HOIST_API_OPERATOR_TOKEN": "short"},
+        {"HOIST_API_OPERATOR_TOKEN": "x" * 20, "HOIST_API_VIEWER_TOKEN": "x" * 20},
+        {"PREFECT_API_URL": "http://prefect.example/api", "PREFECT_API_AUTH_STRING": "a:b"},
+        {"PREFECT_API_URL": "https://prefect.example/api"},
+        {"PREFECT_API_URL": "nonsense"},
+    ],
+)
+def test_unsafe_settings_are_refused(environ):
+    with pytest.raises(SettingsError, match="cannot"):
+        ApiSettings.from_env(environ)
+
+
+def test_settings_never_show_tokens():
+    settings = ApiSettings.from_env({"HOIST_API_OPERATOR_TOKEN": "very-secret-operator"})
+    assert "very-secret" not in repr(settings)
+
+
+def test_tokens_file_is_read_by_line(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"# people\n\nana operator {sha256_hex('a')}\nwall viewer {sha256_hex('b').upper()}\n")
+    ana, wall = read_tokens_file(path)
+    assert ana.principal == Principal("ana", "operator")
+    assert wall.sha256 == sha256_hex("b")
+
+
+@pytest.mark.parametrize("line", ["ana operator", "ana agent " + "0" * 64, "ana operator xyz", "a b c d"])
+def test_wrong_line_is_named(tmp_path, line):
+    path = tmp_path / "tokens"
+    path.write_text(f"# first\n{line}\n")
+    with pytest.raises(SettingsError, match="line 2"):
+        read_tokens_file(path)
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path", "allowed"),
+    [
+        ("operator", "DELETE", "/release/projects/x", True),
+        ("viewer", "GET", "/metrics", True),
+        ("viewer", "POST", "/release/process-report", False),
+        ("agent", "POST", "/release/process-report", True),
+        ("agent", "GET", "/release/process-report", False),
+        ("agent", "POST", "/release/process-report/", False),
+        ("agent", "GET", "/release/projects", False),
+    ],
+)
+def test_roles_may_do_what_is_theirs(role, method, path, allowed):
+    assert may(Principal("x", role), method, path) is allowed
