@@ -1,0 +1,180 @@
+"""TLS with client certificates: who has none is cut off, whose name is another's is refused."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agent.client import AgentApi, agent_http_client
+from agent.errors import PermanentAgentError, TransientAgentError
+from agent.transport import caller_tls
+from tests.agents import TOKEN, AgentProcess
+from tests.real_processes import wait_until
+
+
+class Authority:
+    """A certificate authority, and what it signs, as PEM files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name(name)
+        self._issuer = self._name
+        self.certificate = folder / f"{name}.pem"
+        self.certificate.write_bytes(
+            self._sign(self._name, self._key, x509.BasicConstraints(True, None), None)
+        )
+
+    def issue(self, name: str, alternative: str | None) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate, key_file = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        certificate.write_bytes(self._sign(_name(name), key, x509.BasicConstraints(False, None), alternative))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate, key_file
+
+    def _sign(self, subject, key, constraints, alternative: str | None) -> bytes:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=2))
+            .add_extension(constraints, critical=True)
+        )
+        if alternative is not None:
+            names = x509.SubjectAlternativeName([x509.DNSName(alternative)])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+class TlsAgent(AgentProcess):
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "agent.log").read_text()
+        return "listens" in (self.folder / "agent.log").read_text() and self._connects()
+
+    def _connects(self) -> bool:
+        try:
+            self.http.get(f"https://localhost:{self.port}/healthz")
+        except httpx.ConnectError as error:
+            return "SSL" in str(error) or "certificate" in str(error)
+        except httpx.TransportError:
+            return True
+        return True
+
+
+@pytest.fixture
+def tls(tmp_path: Path):
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("agent-host", "localhost")
+    settings = {"TLS_CERT": cert, "TLS_KEY": key, "TLS_CLIENT_CA": authority.certificate}
+    agent = TlsAgent(tmp_path, **{f"HOIST_AGENT_{name}": str(path) for name, path in settings.items()})
+    try:
+        yield agent.start(), authority
+    finally:
+        agent.close()
+
+
+def ask(agent: AgentProcess, authority: Authority, pair: tuple[Path, Path] | None):
+    environ = {"HOIST_TLS_CA": str(authority.certificate)}
+    if pair is not None:
+        environ |= {"HOIST_TLS_CERT": str(pair[0]), "HOIST_TLS_KEY": str(pair[1])}
+
+    async def info():
+        async with agent_http_client(4, caller_tls(environ)) as http:
+            return await AgentApi(http, f"https://localhost:{agent.port}", TOKEN).info()
+
+    return asyncio.run(info())
+
+
+def test_caller_with_the_right_name_is_answered_by_san_and_by_common_name(tls):
+    agent, authority = tls
+    assert ask(agent, authority, authority.issue("somebody", "hoist-control")).client_id == "web-1"
+    assert ask(agent, authority, authority.issue("hoist-control", None)).client_id == "web-1"
+
+
+def test_caller_with_another_name_is_refused_even_with_the_token(tls):
+    agent, authority = tls
+    for pair in (authority.issue("web-2", None), authority.issue("hoist-control", "web-2")):
+        with pytest.raises(PermanentAgentError) as caught:
+            ask(agent, authority, pair)
+        assert caught.value.status == 403
+        assert TOKEN not in str(caught.value)
+
+
+def test_caller_without_a_certificate_or_of_another_authority_is_cut_off(tls, tmp_path: Path):
+    agent, authority = tls
+    (tmp_path / "other").mkdir()
+    for pair in (None, Authority(tmp_path / "other", "other").issue("hoist-control", "hoist-control")):
+        with pytest.raises(TransientAgentError):
+            ask(agent, authority, pair)
+
+
+def test_caller_that_does_not_know_the_agents_authority_does_not_speak_to_it(tls, tmp_path: Path):
+    agent, authority = tls
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "other")
+    pair = authority.issue("hoist-control", None)
+    with pytest.raises(TransientAgentError) as caught:
+        ask(agent, other, pair)
+    assert caught.value.may_have_arrived is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"HOIST_AGENT_HOST": "0.0.0.0"}, "without TLS"),
+        ({"HOIST_AGENT_TLS_CERT": "/nonexistent.pem"}, "go together"),
+        ({"HOIST_AGENT_TLS_CERT": "/nonexistent.pem", "HOIST_AGENT_TLS_KEY": "/nonexistent.key"}, "cannot"),
+        ({"HOIST_AGENT_PORT": "many"}, "HOIST_AGENT_PORT"),
+        ({"HOIST_AGENT_TOKEN": "short"}, "HOIST_AGENT_TOKEN"),
+        ({"HOIST_AGENT_CLIENT_ID": "-x"}, "HOIST_AGENT_CLIENT_ID"),
+    ],
+)
+def test_agent_refuses_to_start_with_one_clear_line(tmp_path: Path, settings: dict, said: str):
+    agent = AgentProcess(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "agent"],
+        env=agent.environment | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    agent.http.close()
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert settings.get("HOIST_AGENT_TOKEN", "nothing-like-it") not in done.stderr
+
+
+def test_agent_beyond_loopback_without_tls_starts_only_when_told_loudly(tmp_path: Path):
+    agent = AgentProcess(tmp_path, HOIST_AGENT_HOST="0.0.0.0", HOIST_AGENT_INSECURE_HTTP="1")
+    try:
+        agent.start()
+        wait_until(lambda: "in the clear" in (tmp_path / "agent.log").read_text())
+    finally:
+        agent.close()
+
+
+def test_caller_without_tls_settings_uses_the_machines_authorities():
+    assert caller_tls({}) is None
