@@ -47,7 +47,7 @@ class AgentProcess:
         self.folder = folder
         self.state_dir = folder / "state"
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None  # a Popen once started
         self._settings = settings
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",

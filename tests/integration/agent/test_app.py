@@ -90,7 +90,7 @@ def test_two_megabytes_are_refused_also_when_the_length_is_not_said(one: AgentPr
     "header", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"]
 )
 def test_wrong_credentials_are_refused(one: AgentProcess, header: str):
-    answer = one.http.get("/v1/info", headers={"Authorization": header.encode("latin-1")})
+    answer = one.http.get("/v1/info", headers={b"Authorization": header.encode("latin-1")})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in answer.text

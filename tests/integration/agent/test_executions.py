@@ -211,7 +211,7 @@ def test_cancel_ends_the_script_and_what_it_started(agent: AgentProcess):
 
 
 def test_what_the_host_cannot_do_is_refused_before_anything_runs(agent: AgentProcess, tmp_path: Path):
-    impossible = [{"interpreter": "/nonexistent/bash"}, {"run_as": "nobody-of-that-name"}]
+    impossible: list[dict] = [{"interpreter": "/nonexistent/bash"}, {"run_as": "nobody-of-that-name"}]
     impossible += [{"env": {"RELEASE_VERSION": "9"}}, {"env": {"OPTIND": "x"}}, {"work_dir": "/dev/null/x"}]
     if "systemd" not in agent.get("/v1/info")["detach_methods"]:
         impossible.append({"detach_method": "systemd"})

@@ -1,0 +1,98 @@
+"""Which of an agent's failures are worth another try, and whether the request may have arrived."""
+
+import httpx
+import pytest
+
+from agent.client import AgentApi, agent_http_client
+from agent.errors import PermanentAgentError, TransientAgentError
+from agent.wire.executions import ExecuteRequest
+
+TOKEN = "a-secret-token"
+REQUEST = ExecuteRequest(
+    execution_id="e1",
+    release_id="r1",
+    project_id="shop",
+    target_id="t1",
+    operation="update",
+    version="2.0",
+    script="echo a-secret-script",
+    work_dir="/srv/shop",
+)
+
+
+def failing(answer):
+    """An agent that answers (or fails) like this."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        if isinstance(answer, httpx.Response):
+            return answer
+        raise answer
+
+    return agent_http_client(transport=httpx.MockTransport(handle))
+
+
+@pytest.mark.parametrize(
+    ("answer", "may_have_arrived"),
+    [
+        (httpx.ConnectError("refused"), False),
+        (httpx.ConnectTimeout(""), False),
+        (httpx.PoolTimeout(""), False),
+        (httpx.ReadTimeout(""), True),
+        (httpx.WriteError("broken"), True),
+        (httpx.RemoteProtocolError("closed"), True),
+        (httpx.Response(502), True),
+        (httpx.Response(503), False),
+        (httpx.Response(504), True),
+        (httpx.Response(200, text="no JSON"), True),
+    ],
+    ids=str,
+)
+async def test_failure_that_is_worth_another_try(answer, may_have_arrived: bool):
+    async with failing(answer) as http:
+        with pytest.raises(TransientAgentError) as caught:
+            await AgentApi(http, "https://web-1", TOKEN).execute(REQUEST)
+    assert caught.value.may_have_arrived is may_have_arrived
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 413, 422, 500, 507])
+async def test_refusal_is_permanent_and_carries_the_problem(status: int):
+    problem = {"title": "No", "status": status, "detail": "cannot do it: because"}
+    async with failing(httpx.Response(status, json=problem)) as http:
+        with pytest.raises(PermanentAgentError) as caught:
+            await AgentApi(http, "https://web-1", TOKEN).execute(REQUEST)
+    assert caught.value.status == status
+    assert caught.value.problem is not None
+    assert "cannot do it: because" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_refusal_that_is_no_problem_document():
+    async with failing(httpx.Response(404, text="<html>")) as http:
+        with pytest.raises(PermanentAgentError) as caught:
+            await AgentApi(http, "https://web-1", TOKEN).info()
+    assert (caught.value.status, caught.value.problem) == (404, None)
+
+
+async def test_url_may_have_a_path_prefix_and_the_lease_goes_along():
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append((str(request.url), request.content))
+        return httpx.Response(200, json={"execution_id": "e1", "project_id": "shop", "state": "running"})
+
+    async with agent_http_client(transport=httpx.MockTransport(handle)) as http:
+        api = AgentApi(http, "https://edge/agents/web-1/", TOKEN, client_id="web-1").with_fence(9)
+        await api.cancel("e1")
+        await api.execute(REQUEST)
+    assert seen[0] == (
+        "https://edge/agents/web-1/v1/executions/e1/cancel",
+        b'{"client_id":"web-1","fence":9}',
+    )
+    assert b'"fence":9' in seen[1][1]
+
+
+async def test_deleting_a_monitor_that_is_not_there_is_fine():
+    async with failing(httpx.Response(404, json={"title": "x", "status": 404, "detail": "none"})) as http:
+        await AgentApi(http, "https://web-1", TOKEN).delete_monitor("shop")
