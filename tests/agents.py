@@ -69,18 +69,27 @@ class AgentProcess:
         return {**kept, **own, **self._settings}
 
     def start(self) -> "AgentProcess":
-        with (self.folder / "agent.log").open("ab") as log:
+        """Start it, again where somebody's outgoing connection has the port for a moment."""
+        wait_until(self._begin)
+        return self
+
+    def _begin(self) -> bool:
+        log = self.folder / "agent.log"
+        with log.open("ab") as file:
+            before = file.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "agent"],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
-        wait_until(self._answers)
-        return self
+        wait_until(lambda: self.process.poll() is not None or self._answers())
+        taken = b"address already in use" in log.read_bytes()[before:]
+        assert self.process.poll() is None or taken, log.read_text()
+        return not taken
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""
@@ -131,8 +140,6 @@ class AgentProcess:
         wait_until(lambda: not self._kill_started())
 
     def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "agent.log").read_text()
         try:
             return self.http.get("/healthz").status_code == 200
         except httpx.TransportError:

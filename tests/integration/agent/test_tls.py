@@ -68,8 +68,6 @@ def _name(text: str) -> x509.Name:
 
 class TlsAgent(AgentProcess):
     def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "agent.log").read_text()
         return "listens" in (self.folder / "agent.log").read_text() and self._connects()
 
     def _connects(self) -> bool:
