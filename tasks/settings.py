@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.lease import DEFAULT_RENEW_S, DEFAULT_TTL_S, lease_renew_s, lease_ttl_s
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutSettings:
@@ -18,8 +20,8 @@ class RolloutSettings:
     """
 
     retry_window_s: float = 120
-    lease_ttl_s: float = 60
-    lease_renew_s: float = 15
+    lease_ttl_s: float = DEFAULT_TTL_S
+    lease_renew_s: float = DEFAULT_RENEW_S
     watch_s: float = 1
     progress_s: float = 2
     poll_s: int = 30
@@ -31,7 +33,7 @@ class RolloutSettings:
         """`HOIST_RETRY_WINDOW_S`, `HOIST_LEASE_TTL_S`, `HOIST_LEASE_RENEW_S` and `HOIST_SHARD_ABOVE`, or the defaults."""
         return cls(
             retry_window_s=float(environ.get("HOIST_RETRY_WINDOW_S") or 120),
-            lease_ttl_s=float(environ.get("HOIST_LEASE_TTL_S") or 60),
-            lease_renew_s=float(environ.get("HOIST_LEASE_RENEW_S") or 15),
+            lease_ttl_s=lease_ttl_s(environ),
+            lease_renew_s=lease_renew_s(environ),
             shard_above=int(environ.get("HOIST_SHARD_ABOVE") or 500),
         )

@@ -214,7 +214,6 @@ class Fleet:
             "PREFECT_HOME": str(self.root / "prefect-client"),
             "PREFECT_API_URL": self.prefect.url,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "HOIST_ROOT": str(CODE),
             "HOIST_DATABASE_URL": self.database_url,
             "HOIST_SECRET_KEY_FILE": str(self.root / "secret.key"),
             "HOIST_API_PORT": str(self.api_port),
