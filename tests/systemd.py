@@ -300,9 +300,16 @@ def systemd(tmp_path: Path) -> Iterator[SystemdSandbox]:
 
 
 def _on_other_mounts() -> list[Path]:
-    """What the overlay of / doesn't show: the repository and the interpreter, where they lie on other file systems."""
+    """What the sandbox doesn't show by itself: the repository and the interpreter, where they lie on another file
+    system than /, or where it has an empty directory of its own (a clone in /tmp, say).
+    """
     import sys
 
     root = Path("/").stat().st_dev
     wanted = {ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
-    return sorted(path for path in wanted if path.stat().st_dev != root)
+    hidden = [Path(path) for path in ("/tmp", "/run", "/dev")]
+    return sorted(
+        path
+        for path in wanted
+        if path.stat().st_dev != root or any(path.is_relative_to(place) for place in hidden)
+    )
