@@ -99,9 +99,12 @@ class GroupCommit:
             for write in batch:
                 try:
                     with session.begin_nested():
-                        outcomes.append((write.do(session), None))
+                        answer = write.do(session)
+                        session.flush()
                 except Exception as error:
                     if not session.get_transaction() or not session.is_active:
                         raise
                     outcomes.append((None, error))
+                else:
+                    outcomes.append((answer, None))
         return outcomes

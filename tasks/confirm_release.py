@@ -5,15 +5,14 @@ from typing import Any
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 
 from agent.errors import TransientAgentError
 from tasks.outcomes import Outcome
 from tasks.proving import prove_version
 from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
 from tasks.rollout import ROLLOUT
-from tasks.run_release import report_failure
-from tasks.run_texts import evidence_text
+from tasks.run_release import recorded
 from tasks.settings import RolloutSettings
 
 TIMEOUT_MARGIN_S = 600.0
@@ -36,11 +35,13 @@ async def confirm_release(client: str) -> State[Any]:
     except TransientAgentError as error:
         if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
             return Failed(message=str(error), data=error)
-        outcome = Outcome("unknown", f"its script ended well, then its agent could not be asked: {error}")
-    await rollout.record(run, outcome)
-    if not outcome.succeeded:
-        return report_failure(client, outcome)
-    return Completed(message=f"{client}: {evidence_text(outcome.evidence)}")
+        outcome = Outcome(
+            "unknown",
+            f"its script ended well, then its agent could not be asked: {error}",
+            exit_code=run.execution.exit_code,
+            output=run.execution.output_tail,
+        )
+    return await recorded(rollout, run, outcome)
 
 
 def configured(settings: RolloutSettings, longest_s: float) -> Task[[str], Any]:

@@ -68,10 +68,11 @@ def finish_run(
     task = get_deploy_task(session, task.id, lock=True)
     renew_leases(session, task, holder, now)
     _skip_pending(session, task, reason or "the deploy task ended before its turn", now)
+    _end_results(session, task, ("running", "unknown"), "its run ended without an answer of its agent", now)
     counts = counts_of(session, task.id)
     if task.cancel_running is not None:
         task.status = "cancelled"
-    elif counts.failed or counts.unknown or counts.running:
+    elif counts.failed or counts.unknown:
         task.status = "failed"
     else:
         task.status = "completed"

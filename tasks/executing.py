@@ -3,24 +3,34 @@
 from agent.client import AgentApi
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
+from tasks.errors import LeaseLostError
 from tasks.outcomes import Outcome, failed_script
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
+
+LOWER_FENCE = "Lower fence"
+"""The title of the agent's refusal: see agent/fences.py."""
 
 
 async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
     """The execution that succeeded, or the outcome of one that did not.
 
-    Raises TransientAgentError while the agent can't be reached and no execution of it is known to exist.
+    Raises TransientAgentError while the agent can't be reached and no execution of it is known to exist, and
+    LeaseLostError where another run acts on the client now.
     """
     api = rollout.api_of(run)
     try:
         if not run.known and (answered := (await api.info()).client_id) != run.work.client_id:
-            return Outcome("failed", f"the agent at its address is {answered}'s", ran=False)
+            return _refused(run, f"the agent at its address is {answered}'s")
         run.known = True
         execution = await _start(rollout, run, api)
     except PermanentAgentError as error:
-        return Outcome("failed", str(error), ran=False)
+        if is_lower_fence(error):
+            rollout.brakes.lose(f"another run acts on {run.work.client_id} now")
+            raise LeaseLostError(str(error)) from error
+        return _refused(run, str(error))
+    if execution is None:
+        return Outcome("skipped", f"not started: {rollout.brakes.reason}", ran=False)
     try:
         execution = await _wait(rollout, run, api, execution)
     except (TransientAgentError, PermanentAgentError) as error:
@@ -28,19 +38,37 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
     return execution if execution.state is ExecutionState.SUCCEEDED else failed_script(execution)
 
 
-async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution:
-    """Ask for the execution where it may be there already; else start it."""
+def _refused(run: ClientRun, why: str) -> Outcome:
+    """The agent won't: nothing ran, unless the script may have been started before it was asked."""
+    if run.sent:
+        return Outcome("unknown", f"its script may have run, but its agent refuses to say: {why}")
+    return Outcome("failed", why, ran=False)
+
+
+def is_lower_fence(error: PermanentAgentError) -> bool:
+    """Whether the agent has seen a higher fence: another run has the lease."""
+    return error.status == 409 and error.problem is not None and error.problem.title == LOWER_FENCE
+
+
+async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution | None:
+    """Ask for the execution where it may be there already; else start it, or None where it never arrived and the brakes are pulled."""
     if run.sent:
         try:
             return await api.execution(run.execution_id, wait_s=0)
         except PermanentAgentError as error:
             if error.status != 404:
                 raise
+        run.sent = False
+        if rollout.brakes.pulled:
+            return None
     await rollout.begin(run)
     try:
         execution = await api.execute(_request(rollout, run))
     except TransientAgentError as error:
         run.sent = run.sent or error.may_have_arrived
+        raise
+    except PermanentAgentError as error:
+        run.sent = error.status >= 500
         raise
     run.sent = True
     return execution

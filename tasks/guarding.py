@@ -43,6 +43,8 @@ async def _watch(rollout: Rollout) -> None:
             rollout.brakes.lose(str(error))
         except TransientDatabaseError as error:
             get_run_logger().warning("cannot look after the lease, will try again: %s", error)
+        except Exception:  # noqa: BLE001 (the outermost loop: without it nobody would renew the lease)
+            get_run_logger().exception("cannot look after the lease, will try again")
         if time.monotonic() - renewed > settings.lease_ttl_s:
             rollout.brakes.lose("the lease could not be renewed in time")
 

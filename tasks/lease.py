@@ -63,6 +63,16 @@ def renew_leases(
     session.flush()
 
 
+def check_leases_held(session: Session, deploy_task_id: str, holder: str) -> None:
+    """Raises LeaseLostError where another run has the deploy task's leases; until the transaction ends nobody takes them.
+
+    A lease that ran out is still the holder's until somebody takes it.
+    """
+    query = select(Lease.fence).where(Lease.deploy_task_id == deploy_task_id, Lease.holder == holder)
+    if session.scalars(query.with_for_update(read=True)).first() is None:
+        raise LeaseLostError(f"the lease of deploy task {deploy_task_id} is not {holder}'s any more")
+
+
 def release_leases(session: Session, deploy_task: DeployTask, holder: str) -> None:
     """Let go of what the holder holds for this deploy task; another's stays. The fence is kept."""
     for lease in _locked_leases(session, deploy_task):

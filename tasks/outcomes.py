@@ -16,7 +16,7 @@ from tasks.work import ClientWork
 MAX_ERROR_CHARS = 2000
 SHOWN_LINES = 40
 
-OutcomeStatus = Literal["success", "failed", "unreachable", "unknown"]
+OutcomeStatus = Literal["success", "failed", "unreachable", "unknown", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,19 @@ from datetime import timedelta
 
 from prefect import get_run_logger
 
-from agent.errors import PermanentAgentError
+from agent.errors import AgentError, PermanentAgentError
 from agent.wire.executions import Execution
 from agent.wire.monitors import PutMonitor
 from db.models import utc_now
 from tasks.decisions.evidence import Reason, Seen, Verdict, Wanted, evidence_of, judge
 from tasks.observing import look, wanted_of
 from tasks.outcomes import Outcome
+from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+WATCH_WINDOW_S = 30.0
+"""How long an agent is asked to keep watching a version that is proven already."""
 
 
 async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) -> Outcome:
@@ -69,9 +72,10 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
 async def _keep_watching(rollout: Rollout, run: ClientRun) -> None:
     """From now on the agent reports the version's processes by itself; after an uninstall it no longer does."""
     api, release, recipe = rollout.api_of(run), rollout.release, run.work.recipe
+    window_s = min(rollout.settings.retry_window_s, WATCH_WINDOW_S)
     try:
         if release.operation == "uninstall":
-            await api.delete_monitor(release.project_id)
+            await keep_asking(lambda: api.delete_monitor(release.project_id), window_s)
         elif recipe.process_config is not None:
             monitor = PutMonitor(
                 version=run.work.to_version,
@@ -81,6 +85,6 @@ async def _keep_watching(rollout: Rollout, run: ClientRun) -> None:
                 work_dir=recipe.work_dir,
                 run_as=recipe.run_as,
             )
-            await api.put_monitor(release.project_id, monitor)
-    except PermanentAgentError as error:
+            await keep_asking(lambda: api.put_monitor(release.project_id, monitor), window_s)
+    except AgentError as error:
         get_run_logger().warning("%s is upgraded, but not watched: %s", run.work.client_id, error)

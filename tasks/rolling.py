@@ -10,10 +10,17 @@ from tasks.upgrading import check_threshold, upgrade_client
 
 
 async def roll_out(rollout: Rollout) -> None:
-    """Every client of every wave that there is something left to do for. Waves are strictly in order."""
+    """Every client of every wave that there is something left to do for. Waves are strictly in order.
+
+    First those whose scripts an earlier run of this deploy task started: they are finished whatever the brakes say.
+    """
     waves = rollout.release.waves
+    in_flight = [run for run in rollout.clients.values() if run.reattaches]
+    if in_flight:
+        get_run_logger().info("%s clients are in flight: asking their agents", len(in_flight))
+        await _roll_wave(rollout, "in flight", in_flight)
     for number, wave in enumerate(waves, start=1):
-        due = [rollout.clients[client] for client in wave if rollout.clients[client].due]
+        due = [run for client in wave if (run := rollout.clients[client]).due and not run.reattaches]
         check_threshold(rollout)
         if not due:
             continue
@@ -23,10 +30,10 @@ async def roll_out(rollout: Rollout) -> None:
             )
             return
         get_run_logger().info("wave %s of %s: %s clients", number, len(waves), len(due))
-        await _roll_wave(rollout, number, due)
+        await _roll_wave(rollout, f"wave {number}", due)
 
 
-async def _roll_wave(rollout: Rollout, number: int, due: list[ClientRun]) -> None:
+async def _roll_wave(rollout: Rollout, name: str, due: list[ClientRun]) -> None:
     settings = rollout.settings
     if rollout.release.total <= settings.shard_above:
         await asyncio.gather(*(upgrade_client(rollout, run) for run in due))
@@ -38,7 +45,7 @@ async def _roll_wave(rollout: Rollout, number: int, due: list[ClientRun]) -> Non
     ]
     await asyncio.gather(
         *(
-            upgrade_shard(f"wave {number}, clients {start + 1}–{start + len(shard)}", shard)
+            upgrade_shard(f"{name}, clients {start + 1}–{start + len(shard)}", shard)
             for start, shard in shards
         )
     )

@@ -1,6 +1,7 @@
 """What one run carries from step to step: its release, its clients, its lease, its brakes. It never leaves the process."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -13,12 +14,15 @@ from sqlalchemy.orm import Session
 
 from agent.client import AgentApi
 from agent.wire.executions import Execution
+from db.errors import TransientDatabaseError
 from db.group_commit import GroupCommit
 from db.models import utc_now
 from db.session import Database
 from tasks.brakes import Brakes
 from tasks.decisions.evidence import Seen
 from tasks.decisions.resume import Step, decide_resumption, execution_id_of
+from tasks.errors import LeaseLostError
+from tasks.lease import check_leases_held
 from tasks.outcomes import Outcome, begin_attempt, record_outcome
 from tasks.settings import RolloutSettings
 from tasks.work import ClientWork, Release
@@ -112,8 +116,35 @@ class Rollout:
         return run.api
 
     async def commit(self, change: Callable[[Session], T]) -> T:
-        """Do the change in a transaction that it may share with other clients' changes; durable when this returns."""
-        return await asyncio.wrap_future(self._writer.submit(change))
+        """Do the change in a transaction that it may share with other clients' changes; durable when this returns.
+
+        A database that can't be reached is asked again for as long as a lease lasts: every change may be repeated.
+        """
+        deadline = time.monotonic() + self.settings.lease_ttl_s
+        while True:
+            try:
+                return await asyncio.wrap_future(self._writer.submit(change))
+            except TransientDatabaseError:
+                if self.brakes.lost or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(1)
+
+    async def _commit_as_holder(self, change: Callable[[Session], T]) -> T:
+        """The same, only while the lease is this run's. Raises LeaseLostError, and pulls the brakes, where it is not."""
+
+        def checked(session: Session) -> T:
+            # Once per transaction, which many clients share: the rows stay locked until it ends.
+            if session.info.get("checked_lease") != self.lease:
+                check_leases_held(session, self.release.deploy_task_id, self.lease.holder)
+            answer = change(session)
+            session.info["checked_lease"] = self.lease
+            return answer
+
+        try:
+            return await self.commit(checked)
+        except LeaseLostError as error:
+            self.brakes.lose(str(error))
+            raise
 
     def close(self) -> None:
         """Write what waits, and end the writer."""
@@ -122,8 +153,7 @@ class Rollout:
     async def begin(self, run: ClientRun) -> None:
         """Write the attempt down; only then may its request be sent."""
         now = utc_now()
-        self._move(run, "running")
-        await self.commit(
+        await self._commit_as_holder(
             lambda session: begin_attempt(
                 session,
                 self.release.deploy_task_id,
@@ -133,12 +163,13 @@ class Rollout:
                 now=now,
             )
         )
+        self._move(run, "running")
 
     async def record(self, run: ClientRun, outcome: Outcome) -> None:
         """Write down how the client's attempt ended."""
         now = utc_now()
         release = self.release
-        await self.commit(
+        await self._commit_as_holder(
             lambda session: record_outcome(
                 session, release.deploy_task_id, release.operation, run.work, outcome, now=now
             )

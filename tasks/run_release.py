@@ -10,10 +10,12 @@ from prefect.states import Completed, Failed
 
 from agent.errors import TransientAgentError
 from agent.wire.executions import Execution
+from tasks.errors import LeaseLostError
 from tasks.executing import run_script
 from tasks.outcomes import Outcome, last_lines
 from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
-from tasks.rollout import ROLLOUT, ClientRun
+from tasks.rollout import ROLLOUT, ClientRun, Rollout
+from tasks.run_texts import evidence_text
 from tasks.settings import RolloutSettings
 
 TIMEOUT_MARGIN = timedelta(minutes=10)
@@ -37,11 +39,12 @@ async def run_release(client: str) -> State[Any]:
         if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
             return Failed(message=str(error), data=error)
         ended = given_up(run, error)
+    except LeaseLostError as error:
+        return lease_lost(error)
     if isinstance(ended, Execution):
         run.execution = ended
         return Completed(message=f"{client}: the script ended well")
-    await rollout.record(run, ended)
-    return report_failure(client, ended)
+    return await recorded(rollout, run, ended)
 
 
 def configured(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
@@ -60,6 +63,25 @@ def given_up(run: ClientRun, error: TransientAgentError) -> Outcome:
     if run.sent:
         return Outcome("unknown", f"its script may have started, then its agent could not be asked: {error}")
     return Outcome("unreachable", str(error), ran=False)
+
+
+async def recorded(rollout: Rollout, run: ClientRun, outcome: Outcome) -> State[Any]:
+    """Write the outcome down; the state of the task run that says so."""
+    client = run.work.client_id
+    try:
+        await rollout.record(run, outcome)
+    except LeaseLostError as error:
+        return lease_lost(error)
+    if outcome.succeeded:
+        return Completed(message=f"{client}: {evidence_text(outcome.evidence)}")
+    if outcome.status == "skipped":
+        return Completed(name="Skipped", message=f"{client}: {outcome.error}")
+    return report_failure(client, outcome)
+
+
+def lease_lost(error: LeaseLostError) -> State[Any]:
+    """Another run has the deploy task now: this one writes nothing more about the client."""
+    return Failed(name="Lease lost", message=str(error))
 
 
 def report_failure(client: str, outcome: Outcome) -> State[Any]:

@@ -10,12 +10,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from agent.errors import TransientAgentError
+from tasks.errors import LeaseLostError
 from tasks.executing import run_script
 from tasks.outcomes import Outcome
 from tasks.proving import prove_version
 from tasks.rollout import ROLLOUT, ClientRun, Rollout
 from tasks.run_release import report_client
-from tasks.upgrading import check_threshold, state_of, upgrade_client
+from tasks.upgrading import check_threshold, may_go_on, state_of, upgrade_client
 
 
 @task(name="upgrade_shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -31,13 +32,15 @@ async def upgrade_shard(name: str, clients: list[str]) -> str:
 async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
     try:
         outcome = await _quick(rollout, run)
+        if outcome is None:
+            return
+        await rollout.record(run, outcome)
     except TransientAgentError:
         await upgrade_client(rollout, run)
         return
-    if outcome is None:
+    except LeaseLostError:
         return
-    await rollout.record(run, outcome)
-    if not outcome.succeeded:
+    if not outcome.succeeded and outcome.status != "skipped":
         await state_of(report_client, run.work.client_id)
     check_threshold(rollout)
 
@@ -45,7 +48,7 @@ async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
 async def _quick(rollout: Rollout, run: ClientRun) -> Outcome | None:
     """The outcome, or None where the brakes were pulled before it began."""
     async with rollout.slots:
-        if rollout.brakes.pulled:
+        if not may_go_on(rollout, run):
             return None
         ended = await run_script(rollout, run)
     if isinstance(ended, Outcome):

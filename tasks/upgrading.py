@@ -1,5 +1,6 @@
 """One client, step by step: its script, then its proof; and what its failure means for the rest."""
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from prefect.client.schemas.objects import State
 from tasks import confirm_release as confirming
 from tasks import run_release as running
 from tasks.decisions.thresholds import Course, decide_course
+from tasks.errors import LeaseLostError
 from tasks.outcomes import Outcome
 from tasks.rollout import ClientRun, Rollout
 from tasks.settings import RolloutSettings
@@ -34,7 +36,7 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
     """One client, with a task run for each of its steps. Only the script holds a slot, waiting for stability does not."""
     client, settings = run.work.client_id, rollout.settings
     async with rollout.slots:
-        if rollout.brakes.pulled:
+        if not may_go_on(rollout, run):
             return
         state = await state_of(_running(settings, run.work.recipe.timeout_s), client)
     if run.execution is not None:
@@ -42,9 +44,16 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
         longest_s = strategy.health_timeout_s + strategy.stable_for_s
         confirm = _confirming(settings, longest_s)
         state = await state_of(confirm, client)
-    if run.outcome is None:
-        await rollout.record(run, Outcome("unknown", f"its task run broke off: {state.message}"))
+    if run.outcome is None and not rollout.brakes.lost:
+        with suppress(LeaseLostError):
+            await rollout.record(run, Outcome("unknown", f"its task run broke off: {state.message}"))
     check_threshold(rollout)
+
+
+def may_go_on(rollout: Rollout, run: ClientRun) -> bool:
+    """Whether to work on the client: the brakes keep those from starting that have not; who is in flight is finished."""
+    in_flight = run.status == "running"
+    return not rollout.brakes.pulled or (in_flight and not rollout.brakes.lost)
 
 
 def check_threshold(rollout: Rollout) -> None:
