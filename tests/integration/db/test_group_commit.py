@@ -64,3 +64,19 @@ def test_closing_writes_what_waits_and_takes_nothing_more(database: Database):
     assert _count(database) == 50
     with pytest.raises(PermanentDatabaseError, match="closed"):
         writer.submit(lambda session: None)
+
+
+def test_a_write_that_fails_only_when_it_is_flushed_takes_no_other_along(database: Database):
+    writer = GroupCommit(database)
+    gate = threading.Event()
+    first = writer.submit(lambda session: gate.wait(60))
+    good = writer.submit(lambda session: session.add(Project(name="taken", type="script")))
+    broken = writer.submit(lambda session: session.add(Project(name="taken", type="script")))
+    later = writer.submit(lambda session: session.add(Project(name="later", type="script")))
+    gate.set()
+    assert first.result(60)
+    assert good.exception(60) is None
+    assert broken.exception(60) is not None
+    assert later.exception(60) is None
+    assert _count(database) == 2
+    writer.close()

@@ -191,6 +191,44 @@ async def test_new_run_asks_for_what_a_dead_run_had_started(quick_shop):
     assert all(len(client.scripts_run) == 1 for client in quick_shop.fleet.clients.values())
 
 
+async def test_who_was_in_flight_is_finished_although_another_client_failed(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(lasts_s=3)
+    quick_shop.client("c2").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(strategy={**QUICK, "waves": [2, "100%"]})
+    dead = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.statuses(task_id)["c2"] == "failed")
+    assert quick_shop.statuses(task_id)["c1"] == "running"
+    dead.cancel()
+    await asyncio.gather(dead, return_exceptions=True)
+
+    state = await run(task_id)
+
+    assert state.name == "1 of 8 failed"
+    statuses = quick_shop.statuses(task_id)
+    assert (statuses.pop("c1"), statuses.pop("c2")) == ("success", "failed")
+    assert set(statuses.values()) == {"skipped"}
+    assert len(quick_shop.client("c1").scripts_run) == 1
+
+
+async def test_run_that_lost_its_lease_writes_nothing_more(quick_shop):
+    """As after a pause of its whole machine: another run has the lease, and the first doesn't know yet."""
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=3)
+    task_id = quick_shop.plan()
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: all(client.scripts_run for client in quick_shop.fleet.clients.values()))
+    with quick_shop.database.write() as session:
+        lease = session.scalars(select(Lease)).one()
+        lease.holder, lease.fence = "another run", lease.fence + 1
+
+    state = await running
+
+    assert state.is_failed()
+    assert state.name == "Lease lost"
+    assert set(quick_shop.statuses(task_id).values()) == {"running"}
+    assert quick_shop.task(task_id).status == "running"
+
+
 async def test_form_starts_an_upgrade_and_its_mistakes_are_one_line(quick_shop):
     form = {"project": "shop", "version": "1.5", "environment": "prod", "waves": "1, 100%", "stable_for_s": 0}
     shown = await run(request=form, dry_run=True)
