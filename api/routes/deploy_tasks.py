@@ -120,15 +120,22 @@ def retry_task(task_id: str, call: Posted, body: RetryRequest | None = None) -> 
     wish = body or RetryRequest()
 
     def action() -> Reply:
-        with call.database.read() as session:
-            get_deploy_task(session, task_id)
+        with call.database.write() as session:
+            _begin_retry(session, call, task_id, wish)
+            session.rollback()
         call.parts.flow_runs.check()
         with call.database.write() as session:
-            task = get_deploy_task(session, task_id)
-            prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
-        return _start(call, task_id, replan=False)
+            key = _begin_retry(session, call, task_id, wish)
+        return Reply(202, call.parts.flow_runs.start(task_id, key))
 
     return perform_steps(call, action)
+
+
+def _begin_retry(session: Session, call: Call, task_id: str, wish: RetryRequest) -> str:
+    """In one transaction, so that a retry whose start is refused wipes no failure; answers the flow run's key."""
+    task = get_deploy_task(session, task_id)
+    prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
+    return begin_start(session, task, False, call.now, who=call.who)
 
 
 def _accepted(session: Session, task: DeployTask) -> Reply:

@@ -2,11 +2,14 @@
 
 import socket
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from api.flow_runs import FlowRuns
 from db.models import Client, DeployResult, DeployTask, utc_now
 from tasks.lease import acquire_leases
 from tests.builders import create_environment, create_fleet
@@ -153,6 +156,68 @@ def test_retry_needs_prefect_and_changes_nothing_without_it(operator, fleet):
     assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 503)
     assert operator.get(f"/release/tasks/{task['id']}").json() == before
     assert_problem(operator.post(f"/release/tasks/{task['id']}/retry", json={"statuses": ["success"]}), 422)
+
+
+def make_failed(operator, served):
+    task = make(operator)
+    with served.database.write() as session:
+        row = session.get(DeployTask, task["id"])
+        row.status, row.status_reason, row.finished_at = "failed", "too many failed", utc_now()
+        for result in session.query(DeployResult).filter_by(deploy_task_id=row.id):
+            result.status, result.error, result.output, result.exit_code = "failed", "boom", "boom\n", 3
+    return operator.get(f"/release/tasks/{task['id']}").json()
+
+
+def seen(operator, task):
+    trail = operator.get(f"/release/audit?task_id={task['id']}").json()
+    return operator.get(f"/release/tasks/{task['id']}").json(), trail
+
+
+def test_retry_while_another_holds_the_lease_changes_nothing(operator, fleet, served):
+    other, task = make(operator), make_failed(operator, served)
+    hold_lease(served, other["id"])
+    before = seen(operator, task)
+    answer = operator.post(f"/release/tasks/{task['id']}/retry")
+    assert other["id"] in assert_problem(answer, 409)["detail"]
+    assert seen(operator, task) == before
+
+
+def test_retry_on_a_changed_fleet_changes_nothing(operator, fleet, served):
+    task = make_failed(operator, served)
+    operator.patch("/release/clients/a", json={"held": {"reason": "on fire"}})
+    before = seen(operator, task)
+    problem = assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 409)
+    assert any("a" in error["message"] for error in problem["errors"])
+    assert seen(operator, task) == before
+
+
+def test_retry_of_a_failed_task_without_prefect_leaves_it_as_it_was(operator, fleet, served):
+    task = make_failed(operator, served)
+    before = seen(operator, task)
+    assert assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 503)["part"] == "Prefect"
+    assert seen(operator, task) == before
+
+
+@dataclass(frozen=True, slots=True)
+class SlowPrefect(FlowRuns):
+    """It answers, and while it is asked somebody else does `meanwhile`."""
+
+    meanwhile: Callable[[], None]
+
+    def check(self):
+        self.meanwhile()
+
+
+def test_retry_that_is_overtaken_while_prefect_is_asked_changes_nothing(operator, fleet, served):
+    other, task = make(operator), make_failed(operator, served)
+    overtaken = []
+    slow = SlowPrefect(served.parts.settings, lambda: overtaken.append(hold_lease(served, other["id"])))
+    object.__setattr__(served.parts, "flow_runs", slow)  # before any request that asks Prefect
+    before = seen(operator, task)
+    answer = operator.post(f"/release/tasks/{task['id']}/retry")
+    assert other["id"] in assert_problem(answer, 409)["detail"]
+    assert len(overtaken) == 1
+    assert seen(operator, task) == before
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "promote", "rollback"])
