@@ -20,7 +20,10 @@ def report_id_of(report: ProcessReport) -> str:
 
 
 def store_report(session: Session, report: ProcessReport, project_id: str, now: datetime) -> ReportAccepted:
-    """Keep the report; an older one than the newest is kept and changes nothing."""
+    """Keep the report; an older one than the newest is kept and changes nothing.
+
+    One from the future counts as made when it was received: a client whose clock is ahead is still heard.
+    """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     report_id = report_id_of(report)
     values: dict[str, Any] = {
@@ -31,7 +34,7 @@ def store_report(session: Session, report: ProcessReport, project_id: str, now: 
         "release_id": report.release_id,
         "processes": report.processes,
         "unmatched_rules": list(report.unmatched_rules),
-        "reported_at": report.reported_at,
+        "reported_at": min(report.reported_at, now),
         "received_at": now,
     }
     history = dialect.insert(ProcessReportRow).values(id=new_id(), report_id=report_id, **values)

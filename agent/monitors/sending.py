@@ -9,8 +9,9 @@ from agent.monitors.errors import PermanentReportError, TransientReportError
 
 _PATH = "/release/process-report"
 _TIMEOUT_S = 20.0
-_KEEP_STATUSES = (401, 403, 408, 429)
-"""Refusals that pass: credentials that are being rotated, and "later, please"."""
+_KEEP_STATUSES = (401, 403, 404, 408, 429)
+"""Refusals that pass: credentials that are being rotated, what is yet to be registered or a proxy that has lost the
+API, and "later, please"."""
 _REASON_CHARACTERS = 300
 
 

@@ -1,7 +1,5 @@
 """What clients say runs there: /release/process-report, /release/projects/{project}/processes."""
 
-from datetime import timedelta
-
 from fastapi import APIRouter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +8,7 @@ from starlette.responses import Response
 from agent.wire.processes import ProcessConfig, ProcessReport
 from api.body import StrictRoute
 from api.calls import Asked, Call, Posted
-from api.errors import Refused, invalid
+from api.errors import Refused
 from api.idempotency import perform
 from api.ingest import store_report
 from api.process_status import process_status
@@ -20,7 +18,6 @@ from db.models import Installation, LatestProcessReport, Target
 from db.queries import clients, projects, versions
 
 router = APIRouter(prefix="/release", tags=["reports"], route_class=StrictRoute)
-CLOCK_SKEW = timedelta(minutes=5)
 
 
 @router.post("/process-report", status_code=202, response_model=ReportAccepted)
@@ -28,8 +25,6 @@ def report_processes(body: ProcessReport, call: Posted) -> Response:
     """Say which processes run on a client. An agent may do so for itself alone; the answer comes once it is stored."""
     if call.principal.role == "agent" and call.principal.client_id != body.client_id:
         raise Refused(403, f"cannot report for another client: this token is {call.principal.client_id}'s")
-    if body.reported_at > call.now + CLOCK_SKEW:
-        raise invalid("reported_at", "is in the future: set the client's clock")
 
     def change(session: Session) -> Reply:
         project = projects.get_project(session, body.project_id)

@@ -157,11 +157,21 @@ def test_viewer_may_not_report(served, fleet):
     assert_problem(served.viewer.post(REPORT, json=report(fleet)), 403)
 
 
-def test_report_from_the_future_is_refused(served, agent, fleet):
-    assert_problem(
-        agent.post(REPORT, json=report(fleet, reported_at=now(minutes=10))), 422, field="reported_at"
-    )
-    assert agent.post(REPORT, json=report(fleet, reported_at=now(minutes=1))).status_code == 202
+def test_report_from_the_future_counts_as_made_when_it_was_received(served, operator, agent, fleet):
+    ahead = agent.post(REPORT, json=report(fleet, process(), reported_at=now(days=1)))
+    assert (ahead.status_code, ahead.json()["newest"]) == (202, True)
+    with served.database.read() as session:
+        for table in (ProcessReportRow, LatestProcessReport):
+            row = session.query(table).one()
+            assert row.reported_at == row.received_at
+    assert datetime.fromisoformat(status_of(operator)["last_report"]) <= datetime.now(UTC)
+
+
+def test_clock_that_was_set_right_is_heard_again(operator, agent, fleet):
+    agent.post(REPORT, json=report(fleet, process(), reported_at=now(days=1)))
+    right = agent.post(REPORT, json=report(fleet, process(), process("http")))
+    assert right.json()["newest"] is True
+    assert status_of(operator)["status"] == "healthy"
 
 
 @pytest.mark.parametrize(
