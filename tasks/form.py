@@ -24,7 +24,9 @@ class UpgradeForm(BaseModel):
         description='Needed where the project has several; "*" for all of them.',
     )
     source_version: str = Field(
-        default="", title="From version", description="Only clients that have this version now."
+        default="",
+        title="From version",
+        description="Only clients that have this version now, of those named too.",
     )
     clients: str = Field(
         default="", title="Clients", description="Their ids, with commas; empty: all that have the project."

@@ -46,8 +46,6 @@ class DeployTaskRequest(Request):
             raise ValueError("name clients: client_ids, selector, or auto_select_clients: true")
         if self.client_ids is not None and self.auto_select_clients:
             raise ValueError("client_ids and auto_select_clients exclude each other")
-        if self.source_version is not None and not self.auto_select_clients and self.selector is None:
-            raise ValueError("source_version narrows auto_select_clients or selector")
         if not self.detach_process and self.detach_method is not None:
             raise ValueError("detach_method needs detach_process: true")
         return self

@@ -89,6 +89,14 @@ def test_nobody_left_names_project_and_source_version(operator, fleet):
     assert "shop" in assert_problem(answer, 422, mentions="0.7")["detail"]
 
 
+def test_source_version_narrows_the_clients_that_are_named(operator, fleet):
+    named = {"auto_select_clients": False, "client_ids": ["a", "c"], "version": "1.5"}
+    task = make(operator, **named, source_version="1.4")
+    assert (task["client_ids"], task["selected_from_version"], task["skipped"]) == (["a"], "1.4", [])
+    nobody = operator.post("/release/tasks", json={**UPGRADE, **named, "source_version": "0.7"})
+    assert_problem(nobody, 422, mentions="0.7")
+
+
 def test_environment_is_named_where_there_is_more_than_one(operator, fleet, served):
     with served.database.write() as session:
         create_environment(session, fleet[0], "staging")

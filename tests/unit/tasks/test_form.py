@@ -32,6 +32,13 @@ def test_lists_counts_and_shares_are_read_from_text():
     assert asked.strategy.max_failures == "10%"
 
 
+def test_from_version_narrows_named_clients_too():
+    asked = request_of(
+        UpgradeForm(project="shop", version="1.5", clients="a,b", source_version="1.4"), "prefect"
+    )
+    assert (asked.client_ids, asked.source_version) == (("a", "b"), "1.4")
+
+
 @pytest.mark.parametrize(
     ("form", "says"),
     [
