@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from api import docs_page
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
+from api.housekeeping import housekeeping
 from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
@@ -48,6 +49,7 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=partial(housekeeping, parts),
     )
     app.state.parts = parts
     add_problem_handlers(app)

@@ -13,6 +13,7 @@ from api.errors import SettingsError
 PREFIX = "HOIST_API_"
 DEFAULT_PREFECT_URL = "http://127.0.0.1:4200/api"
 MIN_TOKEN_LENGTH = 16
+MAX_HISTORY_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class ApiSettings:
     operator_token: str | None = field(default=None, repr=False)
     viewer_token: str | None = field(default=None, repr=False)
     prefect_url: str | None = None
+    report_history_days: int = 30
+    """How long process reports are kept (HOIST_API_REPORT_HISTORY_DAYS); each client's newest always is."""
     prefect_auth: bool = False
     """Whether PREFECT_API_AUTH_STRING is set."""
 
@@ -54,6 +57,7 @@ class ApiSettings:
             tokens_file=path("TOKENS_FILE"),
             operator_token=text("OPERATOR_TOKEN"),
             viewer_token=text("VIEWER_TOKEN"),
+            report_history_days=_days(text("REPORT_HISTORY_DAYS") or "30"),
             prefect_url=environ.get("PREFECT_API_URL") or None,
             prefect_auth=bool(environ.get("PREFECT_API_AUTH_STRING")),
         )
@@ -75,6 +79,14 @@ class ApiSettings:
 def _port(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65_535):
         raise SettingsError(f"cannot use {PREFIX}PORT: it is not a number from 0 to 65535")
+    return int(value)
+
+
+def _days(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 4 and 1 <= int(value) <= MAX_HISTORY_DAYS):
+        raise SettingsError(
+            f"cannot use {PREFIX}REPORT_HISTORY_DAYS: it is not a number from 1 to {MAX_HISTORY_DAYS}"
+        )
     return int(value)
 
 

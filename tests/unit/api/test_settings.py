@@ -39,11 +39,19 @@ def test_safe_settings_are_taken(environ):
         {"PREFECT_API_URL": "http://prefect.example/api", "PREFECT_API_AUTH_STRING": "a:b"},
         {"PREFECT_API_URL": "https://prefect.example/api"},
         {"PREFECT_API_URL": "nonsense"},
+        {"HOIST_API_REPORT_HISTORY_DAYS": "0"},
+        {"HOIST_API_REPORT_HISTORY_DAYS": "3651"},
+        {"HOIST_API_REPORT_HISTORY_DAYS": "1.5"},
     ],
 )
 def test_unsafe_settings_are_refused(environ):
     with pytest.raises(SettingsError, match="cannot"):
         ApiSettings.from_env(environ)
+
+
+def test_history_is_kept_for_thirty_days_unless_told():
+    assert ApiSettings.from_env({}).report_history_days == 30
+    assert ApiSettings.from_env({"HOIST_API_REPORT_HISTORY_DAYS": "7"}).report_history_days == 7
 
 
 def test_settings_never_show_tokens():
