@@ -1,10 +1,11 @@
 """`AgentApi`: how flows and the release API talk to an agent, and which of its failures are worth another try."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.transport import agent_http_client
@@ -25,15 +26,22 @@ _NEEDED: Mapping[type[BaseModel], Mapping[str, str]] = {
 }
 """Optional fields, and the feature an agent must list before it is sent one."""
 
-_MONITORS = TypeAdapter(list[Monitor])
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+_MAX_REASON_CHARACTERS = 1000
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _TRANSIENT = frozenset({429, 502, 503, 504})
+
+
+class Monitors(RootModel[list[Monitor]]):
+    """All that an agent reports by itself."""
 
 
 class AgentApi:
     """One agent, seen through a shared `httpx.AsyncClient` (see `agent_http_client`).
 
     Every method raises TransientAgentError or PermanentAgentError. `client_id`, where given, is sent with every
-    mutating command, so that another host's agent refuses it; `fence` is the lease's number.
+    mutating command, so that another host's agent refuses it; `fence` is the lease's number. A `token` that can't be
+    sent (empty, blanks, not ASCII) is refused at the first call: PermanentAgentError, status 0.
     """
 
     def __init__(
@@ -48,7 +56,9 @@ class AgentApi:
     ) -> None:
         self._http = http
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
+        # Not compressed: the limit on an answer's size then holds for what is unpacked, too.
+        self._headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+        self._bad_token = _what_is_wrong(token)
         self._client_id = client_id
         self._fence = fence
         self._info = info
@@ -61,7 +71,7 @@ class AgentApi:
 
     async def info(self) -> AgentInfo:
         """Ask who it is, and remember its features."""
-        self._info = AgentInfo.model_validate_json(await self._call("GET", "/v1/info"))
+        self._info = self._read(AgentInfo, await self._call("GET", "/v1/info"))
         return self._info
 
     async def execute(self, request: ExecuteRequest) -> Execution:
@@ -110,7 +120,7 @@ class AgentApi:
 
     async def monitors(self) -> list[Monitor]:
         """All that it reports by itself."""
-        return _MONITORS.validate_json(await self._call("GET", "/v1/monitors"))
+        return self._read(Monitors, await self._call("GET", "/v1/monitors")).root
 
     async def _send(self, method: str, path: str, request: BaseModel, answer: type[A]) -> A:
         content = request.model_dump(mode="json", exclude_none=True, exclude_unset=True)
@@ -146,27 +156,38 @@ class AgentApi:
         query: Mapping[str, str] | None = None,
         patience_s: float = 0,
     ) -> bytes:
+        if self._bad_token is not None:
+            raise PermanentAgentError(f"cannot {method} {path} at {self._url}: {self._bad_token}", status=0)
         timeout = httpx.Timeout(10, read=30 + patience_s, pool=60)
         try:
-            response = await self._http.request(
+            async with self._http.stream(
                 method, self._url + path, json=content, params=query, headers=self._headers, timeout=timeout
-            )
+            ) as response:
+                answer = await _content(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientAgentError(self._cannot(method, path, error), may_have_arrived=False) from error
         except httpx.InvalidURL as error:
             raise PermanentAgentError(self._cannot(method, path, error), status=0) from error
+        except httpx.LocalProtocolError:
+            # Its text, also where a traceback shows it as the cause, quotes the header that it dislikes: the token's.
+            raise TransientAgentError(f"cannot {method} {path} at {self._url}: LocalProtocolError") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise TransientAgentError(self._cannot(method, path, error)) from error
-        if response.is_success:
-            return response.content
-        raise self._refusal(method, path, response)
+        if not response.is_success:
+            raise self._refusal(method, path, response, answer)
+        if answer is None:
+            raise TransientAgentError(
+                f"cannot {method} {path} at {self._url}: the answer is packed, or over {MAX_ANSWER_BYTES} bytes"
+            )
+        return answer
 
     def _cannot(self, method: str, path: str, error: Exception) -> str:
-        return f"cannot {method} {path} at {self._url}: {type(error).__name__}: {error}".rstrip(": ")
+        why = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS]
+        return f"cannot {method} {path} at {self._url}: {why}".rstrip(": ")
 
-    def _refusal(self, method: str, path: str, response: httpx.Response) -> Exception:
-        problem = _problem(response)
-        why = problem.detail if problem is not None else response.reason_phrase
+    def _refusal(self, method: str, path: str, response: httpx.Response, answer: bytes | None) -> Exception:
+        problem = _problem(answer)
+        why = (problem.detail if problem is not None else response.reason_phrase)[:_MAX_REASON_CHARACTERS]
         message = f"cannot {method} {path} at {self._url}: {response.status_code}: {why}"
         if response.status_code in _TRANSIENT:
             # A proxy's 502 and 504 don't tell whether the agent has heard of it; a 503 is answered instead of acting.
@@ -174,8 +195,28 @@ class AgentApi:
         return PermanentAgentError(message, status=response.status_code, problem=problem)
 
 
-def _problem(response: httpx.Response) -> Problem | None:
+def _what_is_wrong(token: str) -> str | None:
+    if not token:
+        return "no token is kept for it"
+    if _TOKEN.fullmatch(token) is None:
+        return "the token that is kept for it has characters that no header can carry"
+    return None
+
+
+async def _content(response: httpx.Response) -> bytes | None:
+    """The body; None for one that is too large or packed. Raises httpx.TransportError."""
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return None
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            return None
+    return bytes(content)
+
+
+def _problem(answer: bytes | None) -> Problem | None:
     try:
-        return Problem.model_validate_json(response.content)
+        return None if answer is None else Problem.model_validate_json(answer)
     except ValidationError:
         return None

@@ -1,9 +1,12 @@
 """Which of an agent's failures are worth another try, and whether the request may have arrived."""
 
+import gzip
+import traceback
+
 import httpx
 import pytest
 
-from agent.client import AgentApi, agent_http_client
+from agent.client import MAX_ANSWER_BYTES, AgentApi, agent_http_client
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.wire.executions import ExecuteRequest
 
@@ -96,3 +99,64 @@ async def test_url_may_have_a_path_prefix_and_the_lease_goes_along():
 async def test_deleting_a_monitor_that_is_not_there_is_fine():
     async with failing(httpx.Response(404, json={"title": "x", "status": 404, "detail": "none"})) as http:
         await AgentApi(http, "https://web-1", TOKEN).delete_monitor("shop")
+
+
+@pytest.mark.parametrize(
+    "token", ["", " ", "two words", "a-secret\n", "a-secret\r\nX: y", "sécret", "a\x00b", "\ud800"]
+)
+async def test_token_that_cannot_be_sent_is_refused_without_being_shown(token: str):
+    async with failing(AssertionError("was sent")) as http:
+        api = AgentApi(http, "https://web-1", token).with_fence(1)
+        with pytest.raises(PermanentAgentError) as caught:
+            await api.execute(REQUEST)
+    assert caught.value.status == 0
+    assert "secret" not in str(caught.value)
+    assert ("no token is kept for it" in str(caught.value)) is (token == "")
+
+
+async def test_text_of_a_local_protocol_error_is_never_shown():
+    async with failing(httpx.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN}'")) as http:
+        with pytest.raises(TransientAgentError) as caught:
+            await AgentApi(http, "https://web-1", TOKEN).execute(REQUEST)
+    assert "LocalProtocolError" in str(caught.value)
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("method", ["info", "monitors"])
+async def test_page_of_a_proxy_is_no_answer(method: str):
+    async with failing(httpx.Response(200, text="<html>sign in</html>")) as http:
+        with pytest.raises(TransientAgentError):
+            await getattr(AgentApi(http, "https://web-1", TOKEN), method)()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_endless_answer_is_read_up_to_a_limit(status: int):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield b" " * 65_536
+
+    async with failing(httpx.Response(status, content=endless())) as http:
+        with pytest.raises(TransientAgentError if status == 200 else PermanentAgentError):
+            await AgentApi(http, "https://web-1", TOKEN).info()
+    assert sent <= MAX_ANSWER_BYTES + 2 * 65_536
+
+
+async def test_answer_is_asked_for_unpacked_and_a_packed_one_is_not_unpacked():
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["accept-encoding"])
+        return httpx.Response(200, content=packed(), headers={"Content-Encoding": "gzip"})
+
+    async def packed():
+        yield gzip.compress(b" " * 1_000_000)
+        raise AssertionError("was read")
+
+    async with agent_http_client(transport=httpx.MockTransport(handle)) as http:
+        with pytest.raises(TransientAgentError):
+            await AgentApi(http, "https://web-1", TOKEN).info()
+    assert seen == ["identity"]
