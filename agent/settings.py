@@ -1,5 +1,6 @@
 """The agent's settings: HOIST_AGENT_* from the environment, and the state directory and token they name."""
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -9,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import SplitResult, urlsplit
 
+from agent.disk import sync_directory
 from agent.errors import SettingsError
 
 PREFIX = "HOIST_AGENT_"
 TOKEN_FILE = "token"  # noqa: S105 (a file's name)
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
 _CLIENT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
 
@@ -51,11 +55,11 @@ class AgentSettings:
         settings = cls(
             client_id=read.text("CLIENT_ID") or _default_client_id(),
             state_dir=state_dir,
-            token=read.text("TOKEN") or _token_from(state_dir / TOKEN_FILE),
+            token=read.secret("TOKEN") or _token_from(state_dir / TOKEN_FILE),
             host=read.text("HOST") or "127.0.0.1",
             port=read.number("PORT", 4220),
             api_url=read.text("API_URL"),
-            api_token=read.text("API_TOKEN"),
+            api_token=read.secret("API_TOKEN"),
             api_ca=read.path("API_CA"),
             tls_cert=read.path("TLS_CERT"),
             tls_key=read.path("TLS_KEY"),
@@ -80,6 +84,15 @@ class _Reader:
 
     def text(self, name: str) -> str | None:
         return self._environ.get(PREFIX + name) or None
+
+    def secret(self, name: str) -> str | None:
+        """A token: what a header can carry, never shown. A newline that a file left at its end is no part of it."""
+        value = (self.text(name) or "").rstrip("\r\n")
+        if value and _SENDABLE.fullmatch(value) is None:
+            raise SettingsError(
+                f"cannot use {PREFIX}{name}: it has a blank, or a character that is not printable ASCII"
+            )
+        return value or None
 
     def path(self, name: str) -> Path | None:
         value = self.text(name)
@@ -125,16 +138,58 @@ def _default_client_id() -> str:
 
 def _token_from(path: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        token = path.read_text().strip()
-        if not token:
-            raise SettingsError(f"cannot use the token in {path}: the file is empty") from None
-        return token
-    with os.fdopen(descriptor, "w") as file:
-        token = secrets.token_urlsafe(32)
-        file.write(token + "\n")
+        if not path.exists():
+            _make_token(path)
+        token = path.read_text(errors="replace").strip()
+    except OSError as error:
+        raise SettingsError(f"cannot use the token in {path}: {error.strerror}") from error
+    if not token:
+        raise SettingsError(f"cannot use the token in {path}: the file is empty")
+    if _SENDABLE.fullmatch(token) is None:
+        raise SettingsError(
+            f"cannot use the token in {path}: it has a blank, or a character that is not printable ASCII"
+        )
     return token
+
+
+def _make_token(path: Path) -> None:
+    """Whole or not at all, also over a crash; where another agent was faster, its token stands."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(scratch, path)
+    finally:
+        scratch.unlink()
+    sync_directory(path.parent)
+
+
+def _check_api_url(url: str, *, insecure_http: bool) -> None:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"cannot use {PREFIX}API_URL: it is no http or https URL with a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise SettingsError(f"cannot use {PREFIX}API_URL: it has credentials, a query or a fragment")
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not insecure_http:
+        raise SettingsError(
+            f"cannot report to {parts.hostname} without TLS: {PREFIX}API_URL must begin with https "
+            f"({PREFIX}INSECURE_HTTP=1 overrides this: reports and the token then travel in the clear)"
+        )
+
+
+def _split(url: str) -> SplitResult | None:
+    if _SENDABLE.fullmatch(url) is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        return None if parts.port == 0 else parts
+    except ValueError:
+        return None
 
 
 def _check(settings: AgentSettings) -> None:
@@ -142,6 +197,8 @@ def _check(settings: AgentSettings) -> None:
         raise SettingsError(f"cannot use {PREFIX}CLIENT_ID: letters, digits and ._- only, at most 63")
     if len(settings.token) < 16:
         raise SettingsError(f"cannot use {PREFIX}TOKEN: at least 16 characters")
+    if settings.api_url is not None:
+        _check_api_url(settings.api_url, insecure_http=settings.insecure_http)
     if settings.port > 65_535:
         raise SettingsError(f"cannot use {PREFIX}PORT: at most 65535")
     if bool(settings.tls_cert) != bool(settings.tls_key):
