@@ -20,6 +20,7 @@ from tasks.planning.changes import replan as plan_anew
 FINISHED = ("completed", "failed", "cancelled")
 RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
 RETRIABLE = (*RETRIED_BY_DEFAULT, "unknown")
+LEFT_OPEN = ("pending", "running")
 
 
 def begin_start(
@@ -115,7 +116,8 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
     """Make clients of an ended deploy task pending again, for a new attempt under the same plan; it is pending then.
 
     Without `client_ids` and `statuses`: those that failed, were unreachable or skipped; the unknown only when asked
-    for. Raises WrongStateError while it has not ended, PlanningError for clients or statuses that can't be retried.
+    for. Who is still pending or running, because the flow run was cancelled in Prefect, goes on under the attempt it has.
+    Raises WrongStateError while it has not ended, PlanningError for clients or statuses that can't be retried.
     """
     task = get_deploy_task(session, task.id, lock=True)
     if task.status not in FINISHED:
@@ -152,7 +154,7 @@ def _to_retry(
         rows = [row for row in rows if row.client_id in set(client_ids)]
     allowed = statuses or (RETRIABLE if client_ids is not None else RETRIED_BY_DEFAULT)
     chosen = [row for row in rows if row.status in allowed]
-    if not chosen:
+    if not chosen and not any(row.status in LEFT_OPEN for row in rows):
         raise PlanningError(f"no client of deploy task {task.id} is {' or '.join(allowed)}", "statuses")
     return chosen
 

@@ -40,7 +40,7 @@ running are found again by their execution id, and no script runs twice. Clients
 to try those again, `POST /release/tasks/{release.deploy_task_id}/retry`.
 
 **Cancel** ends this run at once. Scripts that are running on clients go on there, and their results are picked up by \
-the next run. To end gently (or to kill what runs), `POST /release/tasks/{release.deploy_task_id}/cancel` with \
+the next one: Retry, or `POST /release/tasks/{release.deploy_task_id}/retry`. To end gently (or to kill what runs), `POST /release/tasks/{release.deploy_task_id}/cancel` with \
 `{{"running": "finish"}}` or `{{"running": "kill"}}`.
 """ + (f"\nPassed over:{passed}\n" if passed else "")
 

@@ -11,6 +11,7 @@ from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.session import Database
 from tasks.controls import begin_run, begin_start, finish_run, prepare_retry, request_cancel
 from tasks.errors import FleetChangedError, LeaseHeldError, LeaseLostError, PlanningError, WrongStateError
+from tasks.lease import release_leases
 from tasks.planning import create_deploy_task, fleet_changes
 from tests.builders import NOW, create_fleet, create_installation, create_target, upgrade_request
 
@@ -273,3 +274,22 @@ def test_what_a_retry_refuses(database: Database, ended):
         session.get_one(Client, "d").held_reason = "disk"
     with pytest.raises(WrongStateError, match="already touched"), database.write() as session:
         begin_start(session, ended, True, NOW)
+
+
+def test_a_retry_goes_on_with_whom_a_cancelled_flow_run_left_open(database: Database, task):
+    _begin(database, task)
+    _set(database, task, a="success", b="running")
+    with database.write() as session:
+        get_deploy_task(session, task.id).status = "cancelled"
+        release_leases(session, task, "run-1")
+    with database.write() as session:
+        prepare_retry(session, task, None, None, "ann", NOW)
+    assert _statuses(database, task) == {"a": "success", "b": "running", "c": "pending", "d": "pending"}
+    assert _now(database, task).status == "pending"
+
+
+def test_who_is_still_in_flight_when_a_run_ends_is_unknown(database: Database, task):
+    _begin(database, task)
+    _set(database, task, a="success", b="running", c="success", d="success")
+    assert _finish(database, task) == "failed"
+    assert _statuses(database, task)["b"] == "unknown"
