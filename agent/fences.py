@@ -17,7 +17,10 @@ class Fences:
             self._highest = {str(k): int(v) for k, v in json.loads(self._path.read_text()).items()}
 
     def check(self, project_id: str, fence: int | None) -> None:
-        """Refuse a `fence` below the highest so far; a higher one is on disk when this returns."""
+        """Refuse a `fence` below the highest so far; a higher one is on disk when this returns.
+
+        One that can't be written is refused (507) and not remembered.
+        """
         highest = self._highest.get(project_id, -1)
         if fence is None or fence == highest:
             return
@@ -27,5 +30,10 @@ class Fences:
                 "Lower fence",
                 f"cannot act on project {project_id} with fence {fence}: {highest} was here already",
             )
-        self._highest[project_id] = fence
-        write_durably(self._path, json.dumps(self._highest).encode())
+        highest_now = {**self._highest, project_id: fence}
+        try:
+            write_durably(self._path, json.dumps(highest_now).encode())
+        except OSError as error:
+            detail = f"cannot act on project {project_id}: its fence can't be written: {error.strerror}"
+            raise Refused(507, "Insufficient storage", detail) from error
+        self._highest = highest_now
