@@ -5,6 +5,7 @@ import ipaddress
 import socket
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.problems import problem_response
@@ -35,7 +36,10 @@ class Guard:
             challenge = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None
             await problem_response(problem, challenge)(scope, receive, send)
             return
-        body = await _read(receive)
+        try:
+            body = await _read(receive)
+        except ClientDisconnect:
+            return  # half a body is no request, and nobody waits for an answer
         if body is None:
             await problem_response(_too_large())(scope, receive, send)
             return
@@ -86,11 +90,12 @@ def _too_large() -> Problem:
 
 
 async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None for too large a one. Raises ClientDisconnect."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
             return None

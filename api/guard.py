@@ -8,6 +8,7 @@ from functools import partial
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +47,10 @@ class Guard:
         send = self._counted(scope["method"], send)
         refusal = await self._refusal(scope)
         if refusal is None:
-            body = await _read_body(scope, receive)
+            try:
+                body = await _read_body(scope, receive)
+            except ClientDisconnect:
+                return  # half a body is no request, and nobody waits for an answer
             if isinstance(body, bytes):
                 scope["state"]["body"] = body
                 await self.app(scope, _replay(body, receive), send)
@@ -143,12 +147,15 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes | Response:
 
 
 async def _collect(receive: Receive, limit: int) -> bytes | None:
-    """The body; None for too large a one, which is read on for a while, so that the caller gets to see the answer."""
+    """The body; None for too large a one, which is read on for a while, so that the caller gets to see the answer.
+
+    Raises ClientDisconnect.
+    """
     body, seen = bytearray(), 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise ClientDisconnect
         chunk = message.get("body", b"")
         seen += len(chunk)
         if seen <= limit:
