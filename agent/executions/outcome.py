@@ -18,7 +18,9 @@ _ENDED_BY = {
 def outcome(record: Record, paths: ExecutionPaths, left: Started, *, boot_id: str, now: datetime) -> Record:
     """The record as it ends. `left`: what of it still runs; `boot_id`: this boot's; `now`: where no status tells."""
     code, reason = paths.read_status(), paths.read_ended_by()
-    state = _state(code, reason, ran=not paths.given_up)
+    rebooted = record.boot_id != boot_id
+    # After a power cut the wrapper's `started` may be missing though it ran: that it was given up now proves nothing.
+    state = _state(code, reason, ran=rebooted or not paths.given_up)
     finished = paths.time_of(paths.status) if code is not None else None
     return record.model_copy(
         update={
@@ -28,7 +30,7 @@ def outcome(record: Record, paths: ExecutionPaths, left: Started, *, boot_id: st
             "started_at": paths.time_of(paths.started) or record.started_at,
             "finished_at": finished or now,
             "output_bytes": size_of(paths.output),
-            "error": _error(record, state, code, reason, left, rebooted=record.boot_id != boot_id),
+            "error": _error(record, state, code, reason, left, rebooted=rebooted),
         }
     )
 
@@ -60,7 +62,9 @@ def _error(
         return f"the script exited with {code}" + (f" (signal {code - 128})" if code and code > 128 else "")
     if state is ExecutionState.LOST:
         if rebooted:
-            return "the host was rebooted while the script ran"
+            return (
+                "the host was rebooted before the script's end was written: it may have run, in part or whole"
+            )
         return "the script's wrapper is gone without an exit status"
     said = {
         "timed_out": f"the script was still running after {record.timeout_s} s and was ended",

@@ -85,3 +85,16 @@ def test_same_request_under_another_lease_is_the_same():
     assert same == digest_of(request())
     assert digest_of(request(script="false")) != same
     assert digest_of(request(env={"A": "b"})) != same
+
+
+def test_script_whose_beginning_a_power_cut_may_have_erased_is_lost(paths: ExecutionPaths):
+    paths.started.write_text(GIVEN_UP)
+    ended = judge(paths, boot_id="another")
+    assert (ended.state, ended.exit_code) == ("lost", None)
+    assert "did not run" not in (ended.error or "")
+
+
+def test_exit_status_decides_also_after_a_reboot(paths: ExecutionPaths):
+    paths.started.write_text(GIVEN_UP)
+    paths.status.write_text(f"{0:<14}.\n")
+    assert judge(paths, boot_id="another").state == "succeeded"
