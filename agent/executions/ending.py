@@ -2,23 +2,33 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 
 from agent.executions.paths import ExecutionPaths
-from agent.executions.tree import Started, find_started
+from agent.executions.tree import Started, boot_id, find_started, is_running
 
 GRACE_S = 5.0
 GIVE_UP_S = 15.0
 """A process in uninterruptible sleep can't be killed: after this long the execution ends without it."""
 
+log = logging.getLogger("agent.executions")
+
 
 def claim_ending(paths: ExecutionPaths, reason: str) -> None:
-    """Record why the execution is ended; the first reason stands."""
-    with contextlib.suppress(FileExistsError, FileNotFoundError):
+    """Record why the execution is ended; the first reason stands.
+
+    Never fails: on a full disk it is ended all the same, and its exit status alone tells how.
+    """
+    try:
         descriptor = os.open(paths.ended_by, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(reason + "\n")
+    except (FileExistsError, FileNotFoundError):
+        pass
+    except OSError as error:
+        log.error("cannot write why %s is ended (%s): %s", paths.directory.name, reason, error)
 
 
 async def end_processes(execution_id: str, paths: ExecutionPaths, exited: asyncio.Event) -> None:
@@ -40,9 +50,11 @@ async def end_processes(execution_id: str, paths: ExecutionPaths, exited: asynci
 
 
 def started_by(execution_id: str, paths: ExecutionPaths) -> Started:
-    """What runs of it now."""
+    """What runs of it now. The wrapper's pid counts only while it is still the wrapper's: pids are used again."""
     started = paths.read_started()
-    return find_started(execution_id, started.pid if started else None, paths.read_number("watchdog"))
+    same_boot = started is not None and started.boot_id == boot_id()
+    wrapper = started.pid if started and same_boot and is_running(started.pid, started.ticks) else None
+    return find_started(execution_id, wrapper, paths.read_number("watchdog") if same_boot else None)
 
 
 def _signal(pids: frozenset[int] | set[int], number: signal.Signals) -> None:
