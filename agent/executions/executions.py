@@ -73,7 +73,7 @@ class Executions:
     async def lifespan(self) -> AsyncIterator[None]:
         """Pick up what the journal says was running; at the end leave what is detached to itself."""
         for record in await asyncio.to_thread(lambda: list(self._journal.load())):
-            await self._resume(record)
+            await self._resume_or_lose(record)
         self._in_background(self._bound_outputs())
         self._in_background(self._remove_old())
         try:
@@ -193,16 +193,25 @@ class Executions:
 
     async def _follow(self, entry: Entry, wrapper: Wrapper | None) -> None:
         """From the running wrapper to the journalled end."""
-        if wrapper is not None:
-            timer = self._in_background(self._time_out(entry))
-            await wait_for_exit(wrapper.started.pid, wrapper.child)
-            timer.cancel()
-        else:
-            give_up(entry.paths)
+        try:
+            await self._wait_for(entry, wrapper)
+        except Exception:
+            # What its files say decides; without a status in them it is lost.
+            log.exception("cannot watch execution %s", entry.record.execution_id)
         entry.exited.set()
         if entry.ending is not None:
-            await entry.ending
+            await asyncio.wait([entry.ending])
         await self._finish(entry)
+
+    async def _wait_for(self, entry: Entry, wrapper: Wrapper | None) -> None:
+        if wrapper is None:
+            give_up(entry.paths)
+            return
+        timer = self._in_background(self._time_out(entry))
+        try:
+            await wait_for_exit(wrapper.started.pid, wrapper.child)
+        finally:
+            timer.cancel()
 
     async def _time_out(self, entry: Entry) -> None:
         started = entry.record.started_at or self._clock()
@@ -217,21 +226,34 @@ class Executions:
             entry.ending = self._in_background(ending)
 
     async def _finish(self, entry: Entry) -> None:
+        """Whatever goes wrong, the execution ends here, and its project is free again."""
+        try:
+            record = await self._outcome(entry)
+            await asyncio.to_thread(self._keep, entry, record)
+        except Exception as error:
+            log.exception("cannot finish execution %s", entry.record.execution_id)
+            record = entry.record.lost(error, self._clock())
+        self._end(entry, record)
+
+    def _end(self, entry: Entry, record: Record) -> None:
+        entry.record = record
+        self._release(entry)
+        entry.exited.set()
+        entry.ended.set()
+
+    async def _outcome(self, entry: Entry) -> Record:
         left = Started(frozenset(), ())
         if entry.paths.read_ended_by() is not None:
             left = await asyncio.to_thread(started_by, entry.record.execution_id, entry.paths)
-        record = outcome(entry.record, entry.paths, left, boot_id=self._boot_id, now=self._clock())
-        await asyncio.to_thread(self._keep, entry, record)
-        entry.record = record
-        self._release(entry)
-        entry.ended.set()
+        return outcome(entry.record, entry.paths, left, boot_id=self._boot_id, now=self._clock())
 
     def _keep(self, entry: Entry, record: Record) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             output.bound(entry.paths.output)
+        except OSError:
+            log.exception("cannot bound the output of execution %s", record.execution_id)
         if record.state is ExecutionState.SUCCEEDED:
-            for callback in self._callbacks:
-                callback(record, record.execution())
+            self._tell_success(record)
         try:
             self._journal.save(record)
             self._journal.forget_secrets(record.execution_id)
@@ -239,14 +261,30 @@ class Executions:
             # The wrapper's files say the same at the next start.
             log.error("cannot journal the end of execution %s: %s", record.execution_id, error)
 
+    def _tell_success(self, record: Record) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(record, record.execution())
+            except Exception:
+                log.exception("cannot act on the success of execution %s", record.execution_id)
+
     def _release(self, entry: Entry) -> None:
         if self._running.get(entry.record.project_id) is entry:
             del self._running[entry.record.project_id]
 
-    async def _resume(self, record: Record) -> None:
+    async def _resume_or_lose(self, record: Record) -> None:
+        """One record that can't be picked up doesn't keep the agent from the others."""
         entry = Entry(record, self._journal.paths(record.execution_id))
         entry.accepted.set()
         self._entries[record.execution_id] = entry
+        try:
+            await self._resume(entry)
+        except Exception as error:
+            log.exception("cannot pick up execution %s", record.execution_id)
+            self._end(entry, record.lost(error, self._clock()))
+
+    async def _resume(self, entry: Entry) -> None:
+        record = entry.record
         if record.state.ended:
             entry.exited.set()
             entry.ended.set()
@@ -276,7 +314,8 @@ class Executions:
             await asyncio.sleep(BOUND_INTERVAL_S if self._running else 1.0)
             for entry in list(self._running.values()):
                 if output.size_of(entry.paths.output) > output.CAP_BYTES:
-                    with contextlib.suppress(FileNotFoundError):
+                    # The wrapper's watchdog does it too, and the end of the execution says why it can't be done.
+                    with contextlib.suppress(OSError):
                         await asyncio.to_thread(output.bound, entry.paths.output)
 
     async def _remove_old(self) -> None:
@@ -286,8 +325,11 @@ class Executions:
                 for execution_id, entry in self._entries.items()
                 if entry.ended.is_set() and entry.record.finished_at is not None
             }
-            for dropped in await asyncio.to_thread(self._journal.remove_old, ended, self._clock()):
-                self._entries.pop(dropped, None)
+            try:
+                for dropped in await asyncio.to_thread(self._journal.remove_old, ended, self._clock()):
+                    self._entries.pop(dropped, None)
+            except OSError:
+                log.exception("cannot remove old executions, will try again in an hour")
             await asyncio.sleep(RETENTION_INTERVAL_S)
 
     def _in_background(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:

@@ -1,5 +1,6 @@
 """The journal: an execution is on disk before anything is spawned, and its id is known for 90 days."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.disk import sync_directory, write_durably
+from agent.errors import Refused
 from agent.executions.methods import other_user
 from agent.executions.paths import STATUS_PLACEHOLDER, ExecutionPaths
 from agent.executions.record import Record
@@ -36,7 +38,11 @@ class Journal:
     def create(self, record: Record, files: Mapping[str, bytes]) -> ExecutionPaths:
         """Write the execution's `files` (script, env, plan) and then its record, fsynced. Raises OSError."""
         paths = self.paths(record.execution_id)
-        paths.directory.mkdir(mode=0o700)
+        try:
+            paths.directory.mkdir(mode=0o700)
+        except FileExistsError as error:
+            detail = f"cannot start execution {record.execution_id}: its journal entry can't be read, it may have run"
+            raise Refused(409, "Unreadable", detail) from error
         try:
             owner = other_user(record.run_as)
             for name, content in {**files, "output": b"", "status": STATUS_PLACEHOLDER}.items():
@@ -56,7 +62,8 @@ class Journal:
 
     def discard(self, paths: ExecutionPaths) -> None:
         """Remove an execution that certainly never ran."""
-        give_up(paths)
+        with contextlib.suppress(OSError):
+            give_up(paths)
         if paths.given_up:
             shutil.rmtree(paths.directory, ignore_errors=True)
 
@@ -67,16 +74,35 @@ class Journal:
             path.unlink(missing_ok=True)
 
     def load(self) -> Iterator[Record]:
-        """Every record; what was interrupted before it had one never ran and is removed."""
+        """Every record; what was interrupted before it had one never ran and is removed, what is corrupt set aside."""
         for directory in sorted(self.directory.iterdir()):
             paths = ExecutionPaths(directory)
-            if not paths.record.exists():
-                shutil.rmtree(directory, ignore_errors=True)
-                continue
             try:
-                yield Record.model_validate_json(paths.record.read_bytes())
-            except (ValidationError, OSError) as error:
+                record = self._read(paths)
+            except OSError as error:
                 log.error("cannot read the journal's entry %s: %s", directory.name, error)
+            else:
+                if record is not None:
+                    yield record
+
+    def _read(self, paths: ExecutionPaths) -> Record | None:
+        name = paths.directory.name
+        try:
+            record = Record.model_validate_json(paths.record.read_bytes())
+            if record.execution_id == name:
+                return record
+            cause = "it is another execution's"
+        except FileNotFoundError:
+            if not paths.set_aside.exists():
+                shutil.rmtree(paths.directory, ignore_errors=True)
+            return None
+        except ValidationError as error:
+            cause = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}" for one in error.errors()[:5])
+        log.error(
+            "cannot use the journal's entry %s, which is set aside as %s: %s", name, paths.set_aside, cause
+        )
+        paths.record.replace(paths.set_aside)
+        return None
 
     def remove_old(self, ended: Mapping[str, datetime], now: datetime) -> set[str]:
         """Drop logs after 14 days or beyond 500 MB, oldest first, and ids after 90 days; the ids that were dropped.

@@ -49,9 +49,12 @@ def bound(path: Path) -> None:
 
 
 def tail(path: Path) -> str:
-    """The last 64 KiB as text."""
+    """The last 64 KiB as text; where they can't be read, why."""
     start = max(0, size_of(path) - OUTPUT_TAIL_BYTES)
-    return as_text(read_slice(path, start, OUTPUT_TAIL_BYTES).content)
+    try:
+        return as_text(read_slice(path, start, OUTPUT_TAIL_BYTES).content)
+    except OSError as error:
+        return f"hoist: cannot read the output: {error.strerror}\n"
 
 
 def read_log(path: Path, offset: int, *, ended: bool) -> ExecutionLog:

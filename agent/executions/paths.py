@@ -11,7 +11,9 @@ STATUS_PLACEHOLDER = b"-" * 14 + b".\n"
 GIVEN_UP = "given up\n"
 """In `started`, where the script was never started and never will be."""
 
-_STATUS = re.compile(r"^(\d{1,3}) *\.$")
+_STARTED = re.compile(r"(\d{1,10}) (\d{1,19}) (\S+) \.\n", re.ASCII)
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_STATUS = re.compile(r"^(\d{1,3}) *\.$", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class ExecutionPaths:
     def record(self) -> Path:
         """The journal's entry; a directory without one was never spawned."""
         return self.directory / "record.json"
+
+    @property
+    def set_aside(self) -> Path:
+        """The journal's entry where it couldn't be read: the id stays taken, for nobody knows whether it ran."""
+        return self.directory / "record.json.unreadable"
 
     @property
     def script(self) -> Path:
@@ -71,10 +78,8 @@ class ExecutionPaths:
 
     def read_started(self) -> Started | None:
         """The wrapper's identity, or None while it isn't (completely) written, or was given up."""
-        words = _read(self.started).split()
-        if len(words) != 4 or words[3] != ".":
-            return None
-        return Started(int(words[0]), int(words[1]), words[2])
+        found = _STARTED.fullmatch(_read(self.started))
+        return Started(int(found.group(1)), int(found.group(2)), found.group(3)) if found else None
 
     @property
     def given_up(self) -> bool:
@@ -93,13 +98,13 @@ class ExecutionPaths:
     def read_number(self, name: str) -> int | None:
         """A pid that the wrapper wrote: `pid` (the script's) or `watchdog`."""
         text = _read(self.directory / name).strip()
-        return int(text) if text.isdigit() else None
+        return int(text) if _NUMBER.fullmatch(text) else None
 
     def time_of(self, path: Path) -> datetime | None:
         """When `path` was last written."""
         try:
             return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        except OSError:
+        except (OSError, ValueError, OverflowError):
             return None
 
 

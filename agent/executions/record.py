@@ -44,6 +44,11 @@ class Record(BaseModel):
         kept = request.model_dump(include=set(cls.model_fields))
         return cls(**kept, method=method, digest=digest_of(request), boot_id=boot_id, accepted_at=now)
 
+    def lost(self, error: Exception, now: datetime) -> "Record":
+        """The record as it ends where the agent itself can't follow it any more, because of `error`."""
+        said = f"the agent cannot tell how it ended: {type(error).__name__}: {error}"[:1000]
+        return self.model_copy(update={"state": ExecutionState.LOST, "finished_at": now, "error": said})
+
     def execution(self, output_tail: str = "") -> Execution:
         """The record as the wire has it."""
         duration = None

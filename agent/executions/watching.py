@@ -11,6 +11,10 @@ async def wait_for_exit(pid: int, child: subprocess.Popen[bytes] | None = None) 
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         descriptor = None
+    except OSError:
+        # No descriptor left, say: the script runs on all the same.
+        await _poll(pid, child)
+        return
     if descriptor is not None:
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
@@ -22,3 +26,18 @@ async def wait_for_exit(pid: int, child: subprocess.Popen[bytes] | None = None) 
             os.close(descriptor)
     if child is not None:
         child.wait()
+
+
+async def _poll(pid: int, child: subprocess.Popen[bytes] | None) -> None:
+    while child.poll() is None if child is not None else _exists(pid):  # noqa: ASYNC110 (nobody tells of it)
+        await asyncio.sleep(0.5)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
