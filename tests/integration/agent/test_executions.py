@@ -104,6 +104,7 @@ def test_second_execution_of_the_same_project_is_refused_naming_the_first(
 
 def test_lower_fence_is_refused_also_after_a_restart(agent: AgentProcess, tmp_path: Path):
     agent.execute("e1", "sleep 600", fence=7)
+    wait_until(lambda: agent.get("/v1/executions/e1")["pid"])
     agent.kill()
     agent.start()
     for path, body in (
@@ -151,6 +152,7 @@ def test_script_that_ignores_sigterm_is_killed_with_its_children(
 @pytest.mark.parametrize("method", ["setsid", "nohup"])
 def test_timeout_is_kept_by_the_wrapper_when_the_agent_is_dead(agent: AgentProcess, method: str):
     agent.execute("e1", "trap '' TERM; setsid sleep 600 & sleep 600", detach_method=method, timeout_s=2)
+    wait_until(lambda: agent.get("/v1/executions/e1")["pid"])
     agent.kill()
     folder = agent.state_dir / "executions" / "e1"
     wait_until(lambda: "-" not in (folder / "status").read_text())
@@ -255,6 +257,7 @@ def test_script_that_is_not_detached_ends_with_the_agent(agent: AgentProcess):
 
 def test_reboot_in_between_is_lost(agent: AgentProcess):
     agent.execute("e1", "sleep 600")
+    wait_until(lambda: agent.get("/v1/executions/e1")["pid"])
     agent.kill()
     path = agent.state_dir / "executions" / "e1" / "record.json"
     record = json.loads(path.read_text())
