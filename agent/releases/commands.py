@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
@@ -19,7 +20,6 @@ from agent.releases.identity import Identity
 
 OUTPUT_LIMIT_BYTES = 64 * 1024
 _LEFTOVER_S = 0.2
-_POLL_S = 0.05
 _THREADS = 16
 
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="command")
@@ -73,23 +73,29 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str]:
     assert process.stdout is not None
     assert process.stderr is not None
     outputs = {process.stdout: bytearray(), process.stderr: bytearray()}
-    with selectors.DefaultSelector() as selector:
+    with _exit_of(process) as exited, selectors.DefaultSelector() as selector:
+        selector.register(exited, selectors.EVENT_READ)
         for pipe in outputs:
             selector.register(pipe, selectors.EVENT_READ)
-        ended_at: float | None = None
-        while selector.get_map():
-            now = time.monotonic()
-            if now >= deadline or (ended_at is not None and now >= ended_at + _LEFTOVER_S):
-                break
-            for key, _ in selector.select(_POLL_S):
-                if not _take(key.fd, outputs[_pipe(key.fileobj)]):
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                if key.fd == exited:
+                    selector.unregister(exited)
+                    deadline = min(deadline, time.monotonic() + _LEFTOVER_S)
+                elif not _take(key.fd, outputs[_pipe(key.fileobj)]):
                     selector.unregister(key.fileobj)
-            if ended_at is None and process.poll() is not None:
-                ended_at = time.monotonic()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(0.0, deadline - time.monotonic()))
     stdout, stderr = (bytes(output).decode("utf-8", "replace") for output in outputs.values())
     return stdout, stderr
+
+
+@contextlib.contextmanager
+def _exit_of(process: subprocess.Popen[bytes]) -> Iterator[int]:
+    """A descriptor that is readable once it has ended. It isn't reaped, so that its pid stays its own until `_end`."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _pipe(fileobj: object) -> IO[bytes]:
@@ -103,7 +109,7 @@ def _take(fd: int, output: bytearray) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # The group outlives its leader while it has members, so what the command left behind goes too.
+    # Before the reap: until then the group's number can be nobody else's. What the command left behind goes too.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
