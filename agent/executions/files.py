@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.disk import sync_directory, write_durably
 from agent.executions import output
 from agent.executions.environment import as_shell, own_environment, script_environment
 from agent.executions.methods import detach_method_of, other_user, setpriv
@@ -61,13 +63,23 @@ def _library(settings: AgentSettings, run_as: str | None) -> Path:
     shared = other_user(run_as) is not None
     directory = (SHARED_RUN if shared else settings.state_dir) / "lib"
     path = directory / name
-    if not path.exists():
+    if not _has(path, content):
         _make_directory(directory, 0o755 if shared else 0o700)
-        partial = directory / f".{name}.{os.getpid()}"
-        partial.write_bytes(content)
+        # A name of its own: executions of several projects, and agents that share /run, may be at it at once.
+        partial = directory / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        write_durably(partial, content)
         partial.chmod(0o644)
         partial.replace(path)
+        sync_directory(directory)
     return path
+
+
+def _has(path: Path, content: bytes) -> bool:
+    # By content: after a power cut a file may be there and be empty.
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _run_dir(settings: AgentSettings, request: ExecuteRequest) -> Path:
@@ -80,7 +92,7 @@ def _run_dir(settings: AgentSettings, request: ExecuteRequest) -> Path:
     own = hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:8]
     directory = SHARED_RUN / "detached" / f"{own}-{user.pw_uid}-{request.project_id}"
     _make_directory(directory, 0o700)
-    os.chown(directory, user.pw_uid, user.pw_gid)
+    os.chown(directory, user.pw_uid, user.pw_gid, follow_symlinks=False)
     return directory
 
 

@@ -53,7 +53,8 @@ def prepare_work_dir(request: ExecuteRequest) -> None:
         path.mkdir(mode=0o755, parents=True)
         user = other_user(request.run_as)
         if user is not None:
-            os.chown(path, user.pw_uid, user.pw_gid)
+            # The directory above may be the user's own, who could put a link in its place meanwhile.
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise refused_field("work_dir", f"cannot make it: {error.strerror}") from error
 
