@@ -20,6 +20,10 @@ from agent.wire.base import (
 DetachMethod = Literal["systemd", "nohup", "setsid"]
 Operation = Literal["deploy", "install", "update", "rollback", "uninstall"]
 
+_Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""What a database's integers hold: an agent that says otherwise isn't understood."""
+
 OUTPUT_TAIL_BYTES = 64 * 1024
 """How much of the end of an execution's output travels in the execution itself."""
 
@@ -67,13 +71,13 @@ class Execution(Answer):
     execution_id: str
     project_id: str
     state: ExecutionState
-    pid: int | None = None
-    exit_code: int | None = None
+    pid: _Int32 | None = None
+    exit_code: _Int32 | None = None
     started_at: UtcDatetime | None = None
     finished_at: UtcDatetime | None = None
-    duration_ms: int | None = None
+    duration_ms: _Count | None = None
     output_tail: str = ""
-    output_bytes: int = 0
+    output_bytes: _Count = 0
     error: str | None = None
     detach_method: DetachMethod | None = None
 
@@ -82,6 +86,6 @@ class ExecutionLog(Answer):
     """A slice of an execution's output from `offset`, in bytes; `skipped_bytes` were punched out of the middle."""
 
     output: str
-    next_offset: int
+    next_offset: _Count
     complete: bool
-    skipped_bytes: int = 0
+    skipped_bytes: _Count = 0
