@@ -47,9 +47,13 @@ class Delivery:
         return self._refused.get(number)
 
     async def flush(self) -> None:
-        """Deliver everything that waits; raises TransientReportError at the first report that must wait longer."""
+        """Deliver everything that waits; raises TransientReportError where something must wait longer.
+
+        A project that the release API does not know (yet) keeps no other project's reports waiting.
+        """
+        passed_over: dict[str, TransientReportError] = {}
         async with self._one_at_a_time:
-            while (oldest := await asyncio.to_thread(self._spool.oldest)) is not None:
+            while (oldest := await asyncio.to_thread(self._spool.oldest, passed_over)) is not None:
                 waiting, body = oldest
                 try:
                     await self._sender.send(body)
@@ -59,8 +63,13 @@ class Delivery:
                     self._remember(waiting.number, str(error))
                 except TransientReportError as error:
                     self.last_error = str(error)
-                    raise
+                    if not error.of_its_project:
+                        raise
+                    passed_over[waiting.project_id] = error
+                    continue
                 await asyncio.to_thread(self._spool.remove, waiting.number)
+        for error in passed_over.values():
+            raise error
 
     async def run(self) -> None:
         """Deliver whenever there is something, for ever; ends by cancellation."""
@@ -72,13 +81,17 @@ class Delivery:
             try:
                 await self.flush()
                 failures = 0
+                continue
             except TransientReportError as error:
                 failures += 1
                 if failures == 1:
                     log.warning("keeping reports: %s", error)
-                self._wanted.set()
-                # Spread, so that a fleet does not come back in one moment.
-                await asyncio.sleep(backoff_s(failures) * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
+            except Exception:  # noqa: BLE001 (the outermost loop: without it nothing is delivered any more)
+                failures += 1
+                log.exception("cannot deliver reports, will try again")
+            self._wanted.set()
+            # Spread, so that a fleet does not come back in one moment.
+            await asyncio.sleep(backoff_s(failures) * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
 
     async def aclose(self) -> None:
         """Close the connection to the release API."""

@@ -6,7 +6,14 @@ class ReportError(Exception):
 
 
 class TransientReportError(ReportError):
-    """The release API is away, busy, or does not accept our credentials yet: the report is kept."""
+    """The release API is away, busy, or does not accept our credentials yet: the report is kept.
+
+    `of_its_project`: only this project's reports have to wait.
+    """
+
+    def __init__(self, message: str, *, of_its_project: bool = False) -> None:
+        super().__init__(message)
+        self.of_its_project = of_its_project
 
 
 class PermanentReportError(ReportError):

@@ -12,6 +12,8 @@ _TIMEOUT_S = 20.0
 _KEEP_STATUSES = (401, 403, 404, 408, 429)
 """Refusals that pass: credentials that are being rotated, what is yet to be registered or a proxy that has lost the
 API, and "later, please"."""
+_PROJECT_STATUSES = (403, 404)
+"""Of these, the ones that say something about one project alone: it is not there yet, or the client is none of its targets."""
 _REASON_CHARACTERS = 300
 
 
@@ -47,7 +49,7 @@ class ReportSender:
         reason = f"cannot deliver the report: the release API answered {status}{_detail(response)}"
         if 400 <= status < 500 and status not in _KEEP_STATUSES:
             raise PermanentReportError(reason[:_REASON_CHARACTERS])
-        raise TransientReportError(reason[:_REASON_CHARACTERS])
+        raise TransientReportError(reason[:_REASON_CHARACTERS], of_its_project=status in _PROJECT_STATUSES)
 
     async def aclose(self) -> None:
         """Close the connection."""

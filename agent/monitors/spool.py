@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,10 @@ class Spool:
             self._add(waiting)
             return waiting.number
 
-    def oldest(self) -> tuple[Waiting, bytes] | None:
-        """The report to deliver next and its body; one whose file is gone is forgotten."""
+    def oldest(self, passed_over: Collection[str] = ()) -> tuple[Waiting, bytes] | None:
+        """The report to deliver next and its body, of a project that is not passed over; one whose file is gone is forgotten."""
         with self._lock:
-            while self._waiting:
-                waiting = next(iter(self._waiting.values()))
+            for waiting in [one for one in self._waiting.values() if one.project_id not in passed_over]:
                 try:
                     return waiting, (self._folder / waiting.file_name).read_bytes()
                 except OSError as error:
