@@ -68,8 +68,8 @@ class Delivery:
                     passed_over[waiting.project_id] = error
                     continue
                 await asyncio.to_thread(self._spool.remove, waiting.number)
-        for error in passed_over.values():
-            raise error
+        if passed_over:
+            raise next(iter(passed_over.values()))
 
     async def run(self) -> None:
         """Deliver whenever there is something, for ever; ends by cancellation."""
@@ -86,7 +86,7 @@ class Delivery:
                 failures += 1
                 if failures == 1:
                     log.warning("keeping reports: %s", error)
-            except Exception:  # noqa: BLE001 (the outermost loop: without it nothing is delivered any more)
+            except Exception:
                 failures += 1
                 log.exception("cannot deliver reports, will try again")
             self._wanted.set()
