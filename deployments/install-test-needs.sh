@@ -1,15 +1,32 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: PostgreSQL's server and systemd's binaries. Installs what is missing, with apt.
+# What the tests need beyond Python: PostgreSQL's server, systemd's binaries and small tools. Installs what is missing,
+# with apt; where nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
+need() { # PACKAGE COMMAND...: the package, where one of its commands is not there
+  local package=$1 command
+  shift
+  for command; do
+    [ -n "$(PATH=$PATH:/usr/sbin:/sbin type -P "$command")" ] || { missing+=("$package"); return; }
+  done
+}
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 [ -x /lib/systemd/systemd ] || missing+=(systemd)
-command -v gcc >/dev/null || missing+=(gcc libc6-dev)
-command -v curl >/dev/null || missing+=(curl)
-command -v openssl >/dev/null || missing+=(openssl)
+need util-linux unshare nsenter setpriv pivot_root fallocate
+need mount mount umount
+need procps ps
+need iproute2 ss
+need gcc gcc
+[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+need curl curl
+need openssl openssl
 [ ${#missing[@]} -eq 0 ] && exit 0
 command -v apt-get >/dev/null || { echo "install these first: ${missing[*]}" >&2; exit 1; }
-sudo=(); [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  sudo=(sudo)
+  command -v sudo >/dev/null || { echo "as root, run: apt-get install ${missing[*]}" >&2; exit 1; }
+fi
 echo "installing ${missing[*]}"
 "${sudo[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
