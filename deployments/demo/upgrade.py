@@ -130,6 +130,16 @@ def table(rows: list[Row]) -> str:
     return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
 
 
+def exit_status(upgraded: dict[str, Any], served: dict[str, str | None], say: Callable[[str], None]) -> int:
+    """0 where the deploy task completed and every application itself `served` the new version (None: no answer)."""
+    wrong = {client_id: version for client_id, version in served.items() if version != application.TO}
+    if not served or upgraded["status"] != "completed":
+        say(f"not upgraded: the deploy task ended {upgraded['status']}")
+        return 1
+    say(f"not upgraded: {wrong}" if wrong else f"every application says it is {application.TO}")
+    return 1 if wrong else 0
+
+
 def _reported(fleet: Fleet, project_id: str, patience_s: float = 30) -> dict[str, Any]:
     deadline = time.monotonic() + patience_s
     while True:

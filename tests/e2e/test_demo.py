@@ -1,4 +1,4 @@
-"""`make demo`: twice, the first one killed; nothing of it is left, and the second proves its upgrade."""
+"""`make demo`: twice, the first one killed; the second proves its upgrade, stays, and ends whole with Ctrl-C."""
 
 import os
 import re
@@ -10,21 +10,19 @@ from deployments.demo.environment import CODE
 from deployments.demo.leftovers import application_pids, stop_applications
 from deployments.demo.processes import marked_pids, wait_until
 
-_DEMO = [sys.executable, "-m", "deployments.demo", "--exit", "--dir"]
+_DEMO = [sys.executable, "-m", "deployments.demo"]
 
 
-def test_demo_works_after_one_that_was_killed(tmp_path):
+def test_demo_works_after_one_that_was_killed_and_ends_with_control_c(tmp_path):
     root = (tmp_path / "demo").resolve()
     home = tmp_path / "home"
     home.mkdir()
     env = os.environ | {"HOME": str(home)}
     try:
         kill_one_in_the_middle(root, env)
-        done = subprocess.run(
-            [*_DEMO, root], cwd=CODE, env=env, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        rows = re.findall(r"^web-\d .*$", done.stdout, re.MULTILINE)
+        told, said = interrupt_one_that_stays(root, env, tmp_path)
+        assert "every application says it is 0.65.5" in said, said
+        rows = re.findall(r"^web-\d .*$", told, re.MULTILINE)
         assert len(rows) == 3
         for row in rows:
             assert re.search(r"0\.64\.8 +0\.65\.5 +\d+ +\d+ +yes +(yes|no)", row), row
@@ -39,7 +37,11 @@ def test_demo_works_after_one_that_was_killed(tmp_path):
 def kill_one_in_the_middle(root, env):
     """SIGKILL a demo once its first version runs: its servers and agents end, its applications don't."""
     demo = subprocess.Popen(
-        [*_DEMO, root], cwd=CODE, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*_DEMO, "--exit", "--dir", root],
+        cwd=CODE,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_until(
@@ -50,3 +52,26 @@ def kill_one_in_the_middle(root, env):
         demo.wait()
     wait_until("end of the killed demo's servers", lambda: not marked_pids(root), timeout_s=30)
     assert application_pids(root)
+
+
+def interrupt_one_that_stays(root, env, folder):
+    """Ctrl-C for a demo that has told everything: it ends well, soon; what it printed, and what it said of progress."""
+    out, err = folder / "out", folder / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        demo = subprocess.Popen(
+            [*_DEMO, "--dir", root], cwd=CODE, env=env, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+    try:
+        wait_until(
+            "demo that stays",
+            lambda: "press Ctrl-C" in err.read_text() or demo.poll() is not None,
+            timeout_s=240,
+        )
+        assert demo.poll() is None, err.read_text() + out.read_text()
+        assert len(application_pids(root)) >= 3
+        os.killpg(demo.pid, signal.SIGINT)  # to all of the terminal's foreground, as the key does
+        assert demo.wait(30) == 0, err.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+    return out.read_text(), err.read_text()
