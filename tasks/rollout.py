@@ -109,7 +109,7 @@ class Rollout:
             run.api = AgentApi(
                 self.http,
                 run.work.url,
-                run.work.token or "none",  # its agent says 401 then
+                run.work.token or "",
                 client_id=run.work.client_id,
                 fence=self.lease.fence,
             )
