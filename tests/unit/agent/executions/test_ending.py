@@ -4,6 +4,8 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,17 +51,23 @@ def test_first_reason_stands(tmp_path: Path):
     assert paths.read_ended_by() == "timed_out"
 
 
-@pytest.fixture
-def full_disk():
-    """No file may grow: what is written fails as on a full disk."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow: what is written fails as on a full disk.
+
+    Never around a whole test: pytest's own output may be a file too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_reason_that_cannot_be_written_keeps_nothing_from_being_ended(tmp_path: Path, full_disk: None):
+def test_reason_that_cannot_be_written_keeps_nothing_from_being_ended(tmp_path: Path):
     paths = ExecutionPaths(tmp_path)
-    claim_ending(paths, "cancelled")
+    with full_disk():
+        claim_ending(paths, "cancelled")
     assert paths.ended_by.exists()
     assert paths.read_ended_by() is None
