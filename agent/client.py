@@ -9,6 +9,14 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.transport import agent_http_client
+from agent.wire.containers import (
+    CollectedContainers,
+    ContainerCollectRequest,
+    ContainerDeployRequest,
+    ContainerListRequest,
+    ContainerReported,
+    ListedContainers,
+)
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog
 from agent.wire.info import AgentInfo
 from agent.wire.monitors import Monitor, PutMonitor
@@ -78,6 +86,10 @@ class AgentApi:
         """Start an execution, or hear what became of it: repeating a request is safe."""
         return await self._send("POST", "/v1/commands/release.execute", request, Execution)
 
+    async def deploy_container(self, request: ContainerDeployRequest) -> Execution:
+        """Bring the project's container to a version, or hear what became of it: repeating a request is safe."""
+        return await self._send("POST", "/v1/commands/container.deploy", request, Execution)
+
     async def execution(self, execution_id: str, wait_s: float = 0) -> Execution:
         """The execution when it ends, or as it is after `wait_s` (at most 60) seconds."""
         path, query = f"/v1/executions/{execution_id}", {"wait_s": f"{wait_s:g}"}
@@ -104,6 +116,18 @@ class AgentApi:
     async def report(self, request: ReportRequest) -> Reported:
         """Have the agent collect and report to the release API now."""
         return await self._send("POST", "/v1/commands/process.report", request, Reported)
+
+    async def collect_containers(self, request: ContainerCollectRequest) -> CollectedContainers:
+        """The host's containers with their measurements. An engine that is down is a TransientAgentError (503)."""
+        return await self._send("POST", "/v1/commands/container.collect", request, CollectedContainers)
+
+    async def list_containers(self, request: ContainerListRequest) -> ListedContainers:
+        """The host's containers without measurements, and how many each prefix has."""
+        return await self._send("POST", "/v1/commands/container.list", request, ListedContainers)
+
+    async def report_containers(self, request: ContainerCollectRequest) -> ContainerReported:
+        """Have the agent collect and report to the release API now."""
+        return await self._send("POST", "/v1/commands/container.report", request, ContainerReported)
 
     async def put_monitor(self, project_id: str, request: PutMonitor) -> Monitor:
         """Have the agent report a project's processes by itself from now on."""

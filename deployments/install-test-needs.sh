@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: PostgreSQL's server, systemd's binaries and small tools. Installs what is missing,
+# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine and small tools. Installs what is missing,
 # with apt; where nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
@@ -15,7 +15,9 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/
 need util-linux unshare nsenter setpriv pivot_root fallocate
 need mount mount umount
 need procps ps
-need iproute2 ss
+need docker.io dockerd containerd runc
+need iptables iptables
+need iproute2 ss ip
 need gcc gcc
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 need curl curl

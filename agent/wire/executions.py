@@ -65,8 +65,26 @@ class ExecuteRequest(MutatingRequest):
     detach_method: DetachMethod | None = None
 
 
+class DeployedContainer(Answer):
+    """What a container deployment came to. `image_id` is the image's own digest (sha256:…).
+
+    `replaced`: the previous container's name, stopped and kept; `gap_ms`: for how long nothing served, 0 where the new
+    one was healthy before the old one was stopped.
+    """
+
+    container_id: Annotated[str, Field(max_length=64)]
+    container_name: Annotated[str, Field(max_length=253)]
+    image: Annotated[str, Field(max_length=500)]
+    image_id: Annotated[str, Field(max_length=200)]
+    replaced: Annotated[str, Field(max_length=253)] | None = None
+    gap_ms: _Count = 0
+
+
 class Execution(Answer):
-    """What became of a script. `output_tail` is its last 64 KiB; `output_bytes` counts all that it wrote."""
+    """What became of a script or a container deployment (`container`: what it came to).
+
+    `output_tail` is the last 64 KiB of its output; `output_bytes` counts all that it wrote.
+    """
 
     execution_id: str
     project_id: str
@@ -80,6 +98,7 @@ class Execution(Answer):
     output_bytes: _Count = 0
     error: str | None = None
     detach_method: DetachMethod | None = None
+    container: DeployedContainer | None = None
 
 
 class ExecutionLog(Answer):
