@@ -29,7 +29,9 @@ PATIENCE_S = 20
 async def best_effort(what: str, call: Awaitable[T]) -> T | None:
     """What the call answers, or None, with a line in the log, where Prefect's server does not answer."""
     try:
-        return await asyncio.wait_for(call, PATIENCE_S)
+        # Not wait_for, which before Python 3.12 may swallow a cancellation that comes as the call ends.
+        async with asyncio.timeout(PATIENCE_S):
+            return await call
     except (httpx.HTTPError, PrefectException, TimeoutError, OSError) as error:
         get_run_logger().warning("cannot %s: %s", what, str(error) or type(error).__name__)
         return None
@@ -88,25 +90,25 @@ async def _until_healthy(client: PrefectClient) -> None:
 
 @asynccontextmanager
 async def shown_progress(rollout: Rollout) -> AsyncIterator[None]:
-    """A progress artifact that moves while the run goes."""
-    mover = asyncio.create_task(_move(rollout))
+    """A progress artifact that moves while the run goes, and once more at its end."""
+    ended = asyncio.Event()
+    mover = asyncio.create_task(_move(rollout, ended))
     try:
         yield
     finally:
-        mover.cancel()
-        with suppress(asyncio.CancelledError):
-            await mover
+        ended.set()
+        await mover
 
 
-async def _move(rollout: Rollout) -> None:
+async def _move(rollout: Rollout, ended: asyncio.Event) -> None:
     artifact: UUID | None = None
     shown = -1.0
-    try:
-        while True:
-            artifact, shown = await _show(rollout, artifact, shown)
-            await asyncio.sleep(rollout.settings.progress_s)
-    finally:
-        await _show(rollout, artifact, shown)
+    while not ended.is_set():
+        artifact, shown = await _show(rollout, artifact, shown)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rollout.settings.progress_s):
+                await ended.wait()
+    await _show(rollout, artifact, shown)
 
 
 async def _show(rollout: Rollout, artifact: UUID | None, shown: float) -> tuple[UUID | None, float]:

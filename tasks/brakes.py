@@ -56,7 +56,8 @@ class Brakes:
     async def sleep(self, seconds: float) -> bool:
         """Sleep; answers True where the kill ended it early."""
         try:
-            await asyncio.wait_for(self._kill.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._kill.wait()
         except TimeoutError:
             return False
         return True

@@ -72,10 +72,12 @@ def plan(urls: dict[str, str]) -> str:
     from db.documents.deploy_request import DeployTaskRequest
     from db.documents.evidence import EvidenceConfig
     from db.models import Client, Environment, Installation, Project, Target, Version, utc_now
+    from db.secrets import load_secret_key
     from db.session import open_database
     from tasks.planning import create_deploy_task
 
     database, now = open_database(), utc_now()
+    token = load_secret_key().encrypt("token-of-the-simulated-agents")
     with database.write() as session:
         project = Project(name="shop", type="script")
         session.add(project)
@@ -92,7 +94,7 @@ def plan(urls: dict[str, str]) -> str:
         session.flush()
         places = {"project_id": project.id, "environment_id": environment.id}
         for client, url in urls.items():
-            session.add(Client(client_id=client, url=url, report_token_sha256=client))
+            session.add(Client(client_id=client, url=url, token_encrypted=token, report_token_sha256=client))
         session.flush()
         for client in urls:
             target = Target(**places, client_id=client, name=client)

@@ -16,6 +16,7 @@ from benchmarks.rollout.agents import SimulatedClient, SimulatedFleet
 from db.documents.deploy_request import DeployTaskRequest
 from db.documents.evidence import EvidenceConfig
 from db.models import DeployResult, DeployTask, Installation, utc_now
+from db.secrets import load_secret_key
 from db.session import Database, open_database
 from tasks.planning import create_deploy_task
 from tests.builders import (
@@ -100,6 +101,7 @@ def _make_shop(url: str, tmp_path, monkeypatch, served, count: int = 4) -> Shop:
     monkeypatch.setenv("HOIST_SECRET_KEY_FILE", str(tmp_path / "secret.key"))
     monkeypatch.setenv("HOIST_RETRY_WINDOW_S", "0.5")
     fleet, address = served
+    token = load_secret_key().encrypt("token-of-the-simulated-agents")
     database = open_database(url)
     with database.write() as session:
         project = create_project(session, "shop")
@@ -109,7 +111,7 @@ def _make_shop(url: str, tmp_path, monkeypatch, served, count: int = 4) -> Shop:
         for version in ("1.4", "1.5"):
             create_version(session, project, version, process_config=watched, evidence=evidence)
         for client_id in list(fleet.clients)[:count]:
-            client = create_client(session, client_id, url=f"{address}/{client_id}")
+            client = create_client(session, client_id, url=f"{address}/{client_id}", token_encrypted=token)
             create_installation(session, create_target(session, environment, client), "1.4")
         return Shop(database, fleet, project.id)
 
