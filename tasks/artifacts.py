@@ -1,7 +1,7 @@
 """A run's artifacts in Prefect's UI. They help people: a Prefect server that is away for a while fails no upgrade."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 from uuid import UUID
@@ -19,7 +19,7 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
 from tasks.rollout import Rollout
-from tasks.run_texts import ClientRow, introduction, summary, table_rows
+from tasks.run_texts import ClientRow, NameRow, introduction, name_rows, summary, table_rows
 from tasks.work import Release
 
 T = TypeVar("T")
@@ -68,6 +68,14 @@ async def show_results(release: Release, rows: list[ClientRow]) -> None:
     key = artifact_key("clients", release.deploy_task_id)
     await best_effort(
         "write the table", acreate_table_artifact(table_rows(rows), key=key, description=release.name)
+    )
+
+
+async def show_names(release: Release, rows: Iterable[NameRow]) -> None:
+    """The table of the containers' names, before anything is started."""
+    key = artifact_key("containers", release.deploy_task_id)
+    await best_effort(
+        "write the table of names", acreate_table_artifact(name_rows(rows), key=key, description=release.name)
     )
 
 

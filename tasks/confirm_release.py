@@ -37,9 +37,10 @@ async def confirm_release(client: str) -> State[Any]:
             return Failed(message=str(error), data=error)
         outcome = Outcome(
             "unknown",
-            f"its script ended well, then its agent could not be asked: {error}",
+            f"its {run.work.recipe.noun} ended well, then its agent could not be asked: {error}",
             exit_code=run.execution.exit_code,
             output=run.execution.output_tail,
+            container=run.execution.container,
         )
     return await recorded(rollout, run, outcome)
 

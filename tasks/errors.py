@@ -56,3 +56,7 @@ class LeaseHeldError(PermanentTaskError):
 
 class LeaseLostError(PermanentTaskError):
     """The lease that this run held is somebody else's now: it must not touch another client."""
+
+
+class RegistryError(PermanentTaskError):
+    """The credentials that a version names are not there, or are none."""

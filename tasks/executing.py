@@ -2,9 +2,12 @@
 
 from agent.client import AgentApi
 from agent.errors import PermanentAgentError, TransientAgentError
-from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
-from tasks.errors import LeaseLostError
-from tasks.outcomes import Outcome, failed_script
+from agent.wire.executions import Execution, ExecutionState
+from tasks.errors import LeaseLostError, RegistryError
+from tasks.outcomes import Outcome, failed_execution
+from tasks.recipes import ContainerRecipe, ScriptRecipe
+from tasks.registries import registry_auth
+from tasks.requests import deploy_request, execute_request
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
 
@@ -29,19 +32,29 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
             rollout.brakes.lose(f"another run acts on {run.work.client_id} now")
             raise LeaseLostError(str(error)) from error
         return _refused(run, str(error))
+    except RegistryError as error:
+        return _refused(run, str(error))
     if execution is None:
         return Outcome("skipped", f"not started: {rollout.brakes.reason}", ran=False)
     try:
         execution = await _wait(rollout, run, api, execution)
     except (TransientAgentError, PermanentAgentError) as error:
-        return Outcome("unknown", f"its script was started, then its agent could not be asked: {error}")
-    return execution if execution.state is ExecutionState.SUCCEEDED else failed_script(execution)
+        return Outcome(
+            "unknown", f"its {run.work.recipe.noun} was started, then its agent could not be asked: {error}"
+        )
+    return (
+        execution
+        if execution.state is ExecutionState.SUCCEEDED
+        else failed_execution(execution, run.work.recipe.noun)
+    )
 
 
 def _refused(run: ClientRun, why: str) -> Outcome:
     """The agent won't: nothing ran, unless the script may have been started before it was asked."""
     if run.sent:
-        return Outcome("unknown", f"its script may have run, but its agent refuses to say: {why}")
+        return Outcome(
+            "unknown", f"its {run.work.recipe.noun} may have run, but its agent refuses to say: {why}"
+        )
     return Outcome("failed", why, ran=False)
 
 
@@ -63,7 +76,7 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
             return None
     await rollout.begin(run)
     try:
-        execution = await api.execute(_request(rollout, run))
+        execution = await _send(rollout, run, api)
     except TransientAgentError as error:
         run.sent = run.sent or error.may_have_arrived
         raise
@@ -74,25 +87,14 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
     return execution
 
 
-def _request(rollout: Rollout, run: ClientRun) -> ExecuteRequest:
-    work, recipe, release = run.work, run.work.recipe, rollout.release
-    return ExecuteRequest(
-        execution_id=run.execution_id,
-        release_id=release.deploy_task_id,
-        project_id=release.project_id,
-        target_id=work.target_id,
-        operation=release.operation,
-        version=work.to_version,
-        script=recipe.script,
-        work_dir=recipe.work_dir,
-        previous_version=work.from_version,
-        env=recipe.env,
-        timeout_s=recipe.timeout_s,
-        interpreter=recipe.interpreter,
-        run_as=recipe.run_as,
-        detach_process=recipe.detach_process,
-        detach_method=recipe.detach_method,
-    )
+async def _send(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution:
+    recipe = run.work.recipe
+    if isinstance(recipe, ContainerRecipe):
+        registry = recipe.deploy_config.registry
+        auth = await registry_auth(registry) if registry is not None else None
+        return await api.deploy_container(deploy_request(rollout, run, recipe, auth))
+    assert isinstance(recipe, ScriptRecipe)
+    return await api.execute(execute_request(rollout, run, recipe))
 
 
 async def _wait(rollout: Rollout, run: ClientRun, api: AgentApi, execution: Execution) -> Execution:

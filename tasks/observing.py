@@ -1,12 +1,17 @@
-"""One look at a client: its processes, what its version's probe answers, whether its checks pass."""
+"""One look at a client: its processes, its container, what its version's probe answers, whether its checks pass."""
 
 from agent.client import AgentApi
-from agent.wire.executions import Execution, Operation
+from agent.wire.containers import CollectedContainers, ContainerCollectRequest, ContainerListRequest
+from agent.wire.executions import DeployedContainer, Execution, Operation
 from agent.wire.processes import Collected, CollectRequest, Rule
 from agent.wire.releases import CheckAnswer, CheckRequest
 from db.models import utc_now
 from tasks.decisions.evidence import Seen, Wanted
-from tasks.work import ClientWork, Recipe
+from tasks.recipes import ContainerRecipe, Recipe
+from tasks.work import ClientWork
+
+LONGEST_PREFIX = 100
+"""A container whose name is longer is found among all of the host's."""
 
 
 def wanted_of(work: ClientWork, operation: Operation, stable_for_s: float, execution: Execution) -> Wanted:
@@ -22,6 +27,7 @@ def wanted_of(work: ClientWork, operation: Operation, stable_for_s: float, execu
         reload_in_place=evidence.reload_in_place,
         stable_for_s=stable_for_s,
         execution_started_at=execution.started_at,
+        container=execution.container,
     )
 
 
@@ -29,14 +35,14 @@ def _rules(recipe: Recipe) -> tuple[Rule, ...]:
     return recipe.process_config.rules if recipe.process_config else ()
 
 
-async def look(api: AgentApi, project_id: str, work: ClientWork, operation: Operation) -> Seen:
+async def look(api: AgentApi, project_id: str, work: ClientWork, wanted: Wanted) -> Seen:
     """What is there now; asks only for what the version says something about. Raises AgentError."""
     recipe = work.recipe
     collected, checked = Collected(), CheckAnswer(installed=False)
     if _rules(recipe):
         collected = await api.collect(CollectRequest(project_id=project_id, rules=_rules(recipe)))
     evidence = recipe.evidence
-    if operation != "uninstall" and (evidence.version_probe or evidence.checks):
+    if wanted.operation != "uninstall" and (evidence.version_probe or evidence.checks):
         checked = await api.check(
             CheckRequest(
                 project_id=project_id,
@@ -46,6 +52,7 @@ async def look(api: AgentApi, project_id: str, work: ClientWork, operation: Oper
                 run_as=recipe.run_as,
             )
         )
+    containers = await _containers(api, project_id, work, wanted)
     return Seen(
         at=utc_now(),
         boot_id=collected.boot_id,
@@ -54,4 +61,34 @@ async def look(api: AgentApi, project_id: str, work: ClientWork, operation: Oper
         observed_version=checked.observed_version,
         probe_error=checked.probe_error,
         checks=checked.checks,
+        containers=containers.containers,
+        containers_at=containers.collected_at,
     )
+
+
+async def _containers(
+    api: AgentApi, project_id: str, work: ClientWork, wanted: Wanted
+) -> CollectedContainers:
+    """The container that was deployed; for an uninstall whatever of the project the client still has."""
+    if not isinstance(work.recipe, ContainerRecipe):
+        return CollectedContainers()
+    if wanted.operation == "uninstall":
+        listed = await api.list_containers(ContainerListRequest())
+        mine = tuple(
+            one
+            for one in listed.containers
+            if one.project_id == project_id and one.client_id in (None, work.client_id)
+        )
+        return CollectedContainers(containers=mine)
+    if wanted.container is None:
+        return CollectedContainers()
+    collected = await api.collect_containers(_asking_for(wanted.container))
+    found = tuple(one for one in collected.containers if one.container_id == wanted.container.container_id)
+    return collected.model_copy(update={"containers": found})
+
+
+def _asking_for(container: DeployedContainer) -> ContainerCollectRequest:
+    name = container.container_name
+    if len(name) > LONGEST_PREFIX:
+        return ContainerCollectRequest(all=True)
+    return ContainerCollectRequest(prefixes=(name,))

@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.wire.executions import Execution, Operation
+from agent.wire.executions import DeployedContainer, Execution, Operation
 from db.documents.evidence import Evidence
 from db.models import DeployResult
 from db.queries.installations import record_failure, record_success, record_uninstalled
@@ -29,6 +29,7 @@ class Outcome:
     exit_code: int | None = None
     output: str | None = field(default=None, repr=False)
     evidence: Evidence | None = None
+    container: DeployedContainer | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -41,21 +42,24 @@ def last_lines(output: str, count: int = SHOWN_LINES) -> str:
     return "\n".join(output.rstrip().splitlines()[-count:])
 
 
-def failed_script(execution: Execution) -> Outcome:
-    """An execution that ended without success."""
+def failed_execution(execution: Execution, noun: str) -> Outcome:
+    """An execution that ended without success; `noun`: what was executed, see tasks/recipes.py."""
     said = {
-        "failed": f"the script exited {execution.exit_code}",
-        "timed_out": "the script ran into its timeout and was killed",
-        "cancelled": "the script was cancelled",
-        "lost": "nobody knows how the script ended: its wrapper is gone, or the host rebooted",
-    }.get(execution.state.value, f"the script ended {execution.state.value}")
-    if execution.error and execution.error not in said:
+        "failed": f"the {noun} exited {execution.exit_code}",
+        "timed_out": f"the {noun} ran into its timeout and was ended",
+        "cancelled": f"the {noun} was cancelled",
+        "lost": f"nobody knows how the {noun} ended: its wrapper is gone, or the host rebooted",
+    }.get(execution.state.value, f"the {noun} ended {execution.state.value}")
+    if noun == "container deployment" and execution.error:
+        said = execution.error  # tells the whole story itself: what failed, and what serves now
+    elif execution.error and execution.error not in said:
         said = f"{said}: {execution.error}"
     return Outcome(
         status="unknown" if execution.state == "lost" else "failed",
         error=said[:MAX_ERROR_CHARS],
         exit_code=execution.exit_code,
         output=execution.output_tail,
+        container=execution.container,
     )
 
 
@@ -68,6 +72,12 @@ def begin_attempt(
         row.started_at = now
     row.status, row.attempt, row.execution_id = "running", attempt, execution_id
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
+
+
+def name_container(session: Session, deploy_task_id: str, client_id: str, name: str) -> None:
+    """Write down what the client's next container is to be called, before anything is started."""
+    row = _result(session, deploy_task_id, client_id)
+    row.container_name, row.container_id = name, None
 
 
 def record_outcome(
@@ -83,6 +93,11 @@ def record_outcome(
     row = _result(session, deploy_task_id, work.client_id)
     row.status, row.error, row.exit_code = outcome.status, _clean(outcome.error), outcome.exit_code
     row.output, row.evidence = _clean(outcome.output), outcome.evidence
+    if outcome.container is not None:
+        row.container_id, row.container_name = (
+            outcome.container.container_id,
+            outcome.container.container_name,
+        )
     row.finished_at = now
     if row.started_at is not None:
         row.duration_ms = int((now - row.started_at).total_seconds() * 1000)

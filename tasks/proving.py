@@ -5,12 +5,14 @@ from datetime import timedelta
 from prefect import get_run_logger
 
 from agent.errors import AgentError, PermanentAgentError
+from agent.wire.containers import ContainerCollectRequest
 from agent.wire.executions import Execution
 from agent.wire.monitors import PutMonitor
 from db.models import utc_now
 from tasks.decisions.evidence import Reason, Seen, Verdict, Wanted, evidence_of, judge
 from tasks.observing import look, wanted_of
 from tasks.outcomes import Outcome
+from tasks.recipes import ContainerRecipe
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
 
@@ -27,7 +29,10 @@ async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) 
         verdict, seen = await _judge_until_clear(rollout, run, wanted)
     except PermanentAgentError as error:
         return Outcome(
-            "failed", f"its script ended well, but nothing proves it: {error}", exit_code=execution.exit_code
+            "failed",
+            f"its {run.work.recipe.noun} ended well, but nothing proves it: {error}",
+            exit_code=execution.exit_code,
+            container=execution.container,
         )
     evidence = evidence_of(wanted, run.first_look, seen, verdict, seen.at)
     if not verdict.held:
@@ -38,9 +43,16 @@ async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) 
             exit_code=execution.exit_code,
             output=execution.output_tail,
             evidence=evidence,
+            container=execution.container,
         )
     await _keep_watching(rollout, run)
-    return Outcome("success", exit_code=execution.exit_code, output=execution.output_tail, evidence=evidence)
+    return Outcome(
+        "success",
+        exit_code=execution.exit_code,
+        output=execution.output_tail,
+        evidence=evidence,
+        container=execution.container,
+    )
 
 
 async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -> tuple[Verdict, Seen]:
@@ -50,7 +62,7 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
     deadline = run.proving_since + timedelta(seconds=release.strategy.health_timeout_s)
     wait_s = SHORTEST_WAIT_S
     while True:
-        seen = await look(rollout.api_of(run), release.project_id, run.work, release.operation)
+        seen = await look(rollout.api_of(run), release.project_id, run.work, wanted)
         verdict = judge(wanted, run.first_look, seen, seen.at)
         early = verdict.reason is Reason.TOO_EARLY
         if early and run.first_look is None:
@@ -70,21 +82,40 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
 
 
 async def _keep_watching(rollout: Rollout, run: ClientRun) -> None:
-    """From now on the agent reports the version's processes by itself; after an uninstall it no longer does."""
-    api, release, recipe = rollout.api_of(run), rollout.release, run.work.recipe
+    """From now on the agent reports the version's processes by itself; after an uninstall it no longer does.
+
+    What a client's containers are now is reported at once.
+    """
     window_s = min(rollout.settings.retry_window_s, WATCH_WINDOW_S)
     try:
-        if release.operation == "uninstall":
-            await keep_asking(lambda: api.delete_monitor(release.project_id), window_s)
-        elif recipe.process_config is not None:
-            monitor = PutMonitor(
-                version=run.work.to_version,
-                release_id=release.deploy_task_id,
-                process_config=recipe.process_config,
-                version_probe=recipe.evidence.version_probe,
-                work_dir=recipe.work_dir,
-                run_as=recipe.run_as,
+        await _watch_processes(rollout, run, window_s)
+        if isinstance(run.work.recipe, ContainerRecipe):
+            api = rollout.api_of(run)
+            reported = await keep_asking(
+                lambda: api.report_containers(ContainerCollectRequest(all=True)), window_s
             )
-            await keep_asking(lambda: api.put_monitor(release.project_id, monitor), window_s)
+            if not reported.delivered:
+                get_run_logger().warning(
+                    "%s: its container report waits: %s", run.work.client_id, reported.error
+                )
     except AgentError as error:
         get_run_logger().warning("%s is upgraded, but not watched: %s", run.work.client_id, error)
+
+
+async def _watch_processes(rollout: Rollout, run: ClientRun, window_s: float) -> None:
+    api, release, recipe = rollout.api_of(run), rollout.release, run.work.recipe
+    if release.operation == "uninstall":
+        await keep_asking(lambda: api.delete_monitor(release.project_id), window_s)
+        return
+    config = recipe.process_config
+    if config is None or (isinstance(recipe, ContainerRecipe) and not config.rules):
+        return
+    monitor = PutMonitor(
+        version=run.work.to_version,
+        release_id=release.deploy_task_id,
+        process_config=config,
+        version_probe=recipe.evidence.version_probe,
+        work_dir=recipe.work_dir,
+        run_as=recipe.run_as,
+    )
+    await keep_asking(lambda: api.put_monitor(release.project_id, monitor), window_s)

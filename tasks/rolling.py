@@ -4,6 +4,7 @@ import asyncio
 
 from prefect import get_run_logger
 
+from tasks.name_containers import name_containers, named_runs
 from tasks.rollout import ClientRun, Rollout
 from tasks.shards import upgrade_shard
 from tasks.upgrading import check_threshold, upgrade_client
@@ -12,9 +13,12 @@ from tasks.upgrading import check_threshold, upgrade_client
 async def roll_out(rollout: Rollout) -> None:
     """Every client of every wave that there is something left to do for. Waves are strictly in order.
 
-    First those whose scripts an earlier run of this deploy task started: they are finished whatever the brakes say.
+    Containers get their names before any of them is started. First go those whose scripts or containers an earlier run
+    of this deploy task started: they are finished whatever the brakes say.
     """
     waves = rollout.release.waves
+    if named_runs(rollout):
+        await name_containers(return_state=True)
     in_flight = [run for run in rollout.clients.values() if run.reattaches]
     if in_flight:
         get_run_logger().info("%s clients are in flight: asking their agents", len(in_flight))

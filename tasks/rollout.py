@@ -23,7 +23,7 @@ from tasks.decisions.evidence import Seen
 from tasks.decisions.resume import Step, decide_resumption, execution_id_of
 from tasks.errors import LeaseLostError
 from tasks.lease import check_leases_held
-from tasks.outcomes import Outcome, begin_attempt, record_outcome
+from tasks.outcomes import Outcome, begin_attempt, name_container, record_outcome
 from tasks.settings import RolloutSettings
 from tasks.work import ClientWork, Release
 
@@ -57,6 +57,7 @@ class ClientRun:
         self.proving_since: datetime | None = None
         self.api: AgentApi | None = None
         self.known = False
+        self.container_name = work.container_name
 
     @property
     def due(self) -> bool:
@@ -164,6 +165,12 @@ class Rollout:
             )
         )
         self._move(run, "running")
+
+    async def name(self, run: ClientRun, name: str) -> None:
+        """Write down what the client's container is to be called."""
+        task_id, client_id = self.release.deploy_task_id, run.work.client_id
+        await self._commit_as_holder(lambda session: name_container(session, task_id, client_id, name))
+        run.container_name = name
 
     async def record(self, run: ClientRun, outcome: Outcome) -> None:
         """Write down how the client's attempt ended."""

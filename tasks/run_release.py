@@ -43,7 +43,7 @@ async def run_release(client: str) -> State[Any]:
         return lease_lost(error)
     if isinstance(ended, Execution):
         run.execution = ended
-        return Completed(message=f"{client}: the script ended well")
+        return Completed(message=f"{client}: the {run.work.recipe.noun} ended well")
     return await recorded(rollout, run, ended)
 
 
@@ -61,7 +61,10 @@ def configured(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
 def given_up(run: ClientRun, error: TransientAgentError) -> Outcome:
     """An agent that could not be reached over the whole window: nothing ran, or nobody knows whether it did."""
     if run.sent:
-        return Outcome("unknown", f"its script may have started, then its agent could not be asked: {error}")
+        return Outcome(
+            "unknown",
+            f"its {run.work.recipe.noun} may have started, then its agent could not be asked: {error}",
+        )
     return Outcome("unreachable", str(error), ran=False)
 
 
@@ -88,7 +91,7 @@ def report_failure(client: str, outcome: Outcome) -> State[Any]:
     """The state of a client's task run that failed; says why, and shows the end of the script's output, in its log."""
     logger = get_run_logger()
     if outcome.output:
-        logger.error("%s: the last lines of its script's output:\n%s", client, last_lines(outcome.output))
+        logger.error("%s: the last lines of its output:\n%s", client, last_lines(outcome.output))
     logger.error("%s: %s: %s", client, outcome.status, outcome.error)
     return Failed(name=outcome.status.capitalize(), message=f"{client}: {outcome.error}")
 

@@ -25,6 +25,34 @@ class ClientRow:
     evidence: Evidence | None
 
 
+@dataclass(frozen=True, slots=True)
+class NameRow:
+    """What one client's container will be called. `name` None: its agent names it, `error` says why."""
+
+    client_id: str
+    wave: int
+    current: str | None
+    name: str | None
+    image: str
+    error: str | None = None
+
+
+def name_rows(rows: Iterable[NameRow]) -> list[dict[str, str]]:
+    """The table of names: those without one first, at most 100 rows."""
+    ordered = sorted(rows, key=lambda row: (row.name is not None, row.wave, row.client_id))
+    return [
+        {
+            "client": row.client_id,
+            "wave": str(row.wave + 1),
+            "runs now": row.current or "–",
+            "will be": row.name or "named by its agent",
+            "image": row.image,
+            "error": row.error or "",
+        }
+        for row in ordered[:MAX_ROWS]
+    ]
+
+
 def introduction(release: Release, api_url: str | None = None) -> str:
     """The first artifact: which deploy task this run works on, and what Prefect's buttons do here."""
     address = f"`GET /release/tasks/{release.deploy_task_id}`" + (f" on {api_url}" if api_url else "")
@@ -89,6 +117,10 @@ def evidence_text(evidence: Evidence | None) -> str:
     else:
         parts.append("version not proven")
     parts += [f"pid {seen.pid} ({seen.matched_by})" for seen in evidence.processes[:3]]
+    parts += [
+        f"{seen.container_name} {(seen.image_id or seen.image)[:19]} ({seen.state})"
+        for seen in evidence.containers[:3]
+    ]
     parts += [f"nothing matches {name}" for name in evidence.unmatched_rules[:3]]
     parts += [
         f"{check.type} {check.subject}: {'passed' if check.passed else check.detail}"

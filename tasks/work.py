@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.wire.executions import DetachMethod, Operation
-from agent.wire.processes import ProcessConfig
-from db.documents.evidence import EvidenceConfig
+from agent.wire.executions import Operation
 from db.documents.plan import PlannedClient
 from db.documents.strategy import FailureStrategy, Strategy
-from db.models import Client, DeployResult, DeployTask, Environment, Project, Version
+from db.models import Client, DeployResult, DeployTask, Environment, Project
 from db.secrets import SecretBox
 from tasks.errors import PermanentTaskError
+from tasks.recipes import Recipe, Recipes
 from tasks.run_names import common_from_version, run_name, run_tags
 
 
@@ -39,22 +38,6 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a version is brought to a host and proven there; many clients share one. Scripts may hold secrets."""
-
-    script: str = field(repr=False)
-    work_dir: str
-    interpreter: str
-    run_as: str | None
-    timeout_s: int
-    env: dict[str, str] = field(repr=False)
-    detach_process: bool
-    detach_method: DetachMethod | None
-    process_config: ProcessConfig | None
-    evidence: EvidenceConfig
-
-
-@dataclass(frozen=True, slots=True)
 class ClientWork:
     """One client of the campaign: where its agent is, what is to run there, what became of it so far."""
 
@@ -63,6 +46,7 @@ class ClientWork:
     token: str | None = field(repr=False)
     target_id: str
     environment_id: str
+    environment: str
     wave: int
     from_version: str | None
     to_version: str
@@ -70,6 +54,7 @@ class ClientWork:
     status: str
     attempt: int
     execution_id: str | None
+    container_name: str | None = None
 
 
 def load_release(session: Session, deploy_task: DeployTask) -> Release:
@@ -119,17 +104,34 @@ def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> 
             )
         )
     }
-    recipes = _Recipes(session, deploy_task)
+    recipes = Recipes(session, deploy_task)
+    environments = _environment_names(session, deploy_task)
     return {
         planned.client_id: _client_work(
-            planned, hosts.get(planned.client_id), results[planned.client_id], recipes.of(planned), secrets
+            planned,
+            hosts.get(planned.client_id),
+            results[planned.client_id],
+            recipe=recipes.of(planned),
+            environment=environments[planned.environment_id],
+            secrets=secrets,
         )
         for planned in deploy_task.plan.clients
     }
 
 
+def _environment_names(session: Session, deploy_task: DeployTask) -> dict[str, str]:
+    ids = {client.environment_id for client in deploy_task.plan.clients}
+    return {row.id: row.name for row in session.scalars(select(Environment).where(Environment.id.in_(ids)))}
+
+
 def _client_work(
-    planned: PlannedClient, host: Client | None, result: DeployResult, recipe: Recipe, secrets: SecretBox
+    planned: PlannedClient,
+    host: Client | None,
+    result: DeployResult,
+    *,
+    recipe: Recipe,
+    environment: str,
+    secrets: SecretBox,
 ) -> ClientWork:
     if host is None:
         raise PermanentTaskError(f"cannot upgrade {planned.client_id}: the client is not registered any more")
@@ -139,6 +141,7 @@ def _client_work(
         token=secrets.decrypt(host.token_encrypted) if host.token_encrypted else None,
         target_id=planned.target_id,
         environment_id=planned.environment_id,
+        environment=environment,
         wave=planned.wave,
         from_version=planned.from_version,
         to_version=planned.to_version,
@@ -146,50 +149,5 @@ def _client_work(
         status=result.status,
         attempt=result.attempt,
         execution_id=result.execution_id,
+        container_name=result.container_name,
     )
-
-
-class _Recipes:
-    """Each (script's version, version reached) pair is looked up once."""
-
-    def __init__(self, session: Session, deploy_task: DeployTask) -> None:
-        self._session = session
-        self._task = deploy_task
-        self._known: dict[tuple[str, str, str], Recipe] = {}
-
-    def of(self, planned: PlannedClient) -> Recipe:
-        """How this client is brought to its version. Raises PermanentTaskError where the script is gone."""
-        key = (planned.version_id, planned.to_version, planned.script_field)
-        if key not in self._known:
-            self._known[key] = self._make(planned)
-        return self._known[key]
-
-    def _make(self, planned: PlannedClient) -> Recipe:
-        runs = self._session.get(Version, planned.version_id)
-        script = getattr(runs, planned.script_field) if runs else None
-        if runs is None or not script or not runs.work_dir:
-            raise PermanentTaskError(
-                f"cannot upgrade {planned.client_id}: the version it was planned with has no {planned.script_field}"
-            )
-        reached = self._reached(planned) or runs
-        request = self._task.request
-        return Recipe(
-            script=script,
-            work_dir=runs.work_dir,
-            interpreter=runs.interpreter,
-            run_as=runs.run_as,
-            timeout_s=request.timeout_s or runs.timeout_s,
-            env={**runs.env, **request.env},
-            detach_process=request.detach_process,
-            detach_method=request.detach_method or runs.detach_method,  # type: ignore[arg-type]  # the column holds only methods
-            process_config=reached.process_config,
-            evidence=reached.evidence or EvidenceConfig(),
-        )
-
-    def _reached(self, planned: PlannedClient) -> Version | None:
-        """The version that will be there afterwards: its rules and its probe prove it, whoever's script ran."""
-        return self._session.scalar(
-            select(Version).where(
-                Version.project_id == self._task.project_id, Version.version == planned.to_version
-            )
-        )

@@ -203,8 +203,8 @@ class ContainerDeployRequest(MutatingRequest):
 class ContainerInfo(Answer):
     """One container. `status` is the engine's sentence; sizes are bytes, `cpu_percent` is of one core, between two samples.
 
-    Measurements are null where they were not taken: it doesn't run, or this is the first look at it. `version` and
-    `project_id` are what Hoist's own labels say.
+    Measurements are null where they were not taken: it doesn't run, or this is the first look at it. `version`,
+    `project_id` and `client_id` are what Hoist's own labels say.
     """
 
     container_id: Annotated[str, Field(max_length=64)]
@@ -228,6 +228,7 @@ class ContainerInfo(Answer):
     image_id: Annotated[str, Field(max_length=200)] | None = None
     version: Annotated[str, Field(max_length=100)] | None = None
     project_id: Annotated[str, Field(max_length=200)] | None = None
+    client_id: Annotated[str, Field(max_length=63)] | None = None
 
 
 class ContainerCollectRequest(Request):

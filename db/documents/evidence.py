@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.wire.base import Answer, Request, UtcDatetime
+from agent.wire.containers import ContainerInfo
 from agent.wire.processes import ProcessInfo
 from agent.wire.releases import Check, CheckResult, VersionProbe
 
@@ -31,6 +32,7 @@ class Evidence(Answer):
     processes: tuple[ProcessInfo, ...] = ()
     unmatched_rules: tuple[str, ...] = ()
     checks: tuple[CheckResult, ...] = ()
+    containers: tuple[ContainerInfo, ...] = ()
     execution_started_at: UtcDatetime | None = None
     stable_for_s: float | None = None
     judged_at: UtcDatetime | None = None

@@ -21,7 +21,7 @@ WORK_POOL = "hoist"
 
 
 class Agent:
-    """One managed host: a HOME, a state directory and a port of its own."""
+    """One managed host: a HOME, a state directory and a port of its own. `environ`: more of its settings."""
 
     def __init__(self, root: Path, client_id: str) -> None:
         self.root, self.client_id = root, client_id
@@ -31,6 +31,7 @@ class Agent:
         self.token = secrets.token_urlsafe(32)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: Process | None = None
+        self.environ: dict[str, str] = {}
 
     def start(self, api_url: str, report_token: str) -> None:
         """Start the agent; it reports to `api_url` as itself."""
@@ -42,6 +43,7 @@ class Agent:
             "HOIST_AGENT_TOKEN": self.token,
             "HOIST_AGENT_API_URL": api_url,
             "HOIST_AGENT_API_TOKEN": report_token,
+            **self.environ,
         }
         log = self.root / "logs" / f"agent-{self.client_id}.log"
         argv = [sys.executable, "-m", "agent"]

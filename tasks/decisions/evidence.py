@@ -10,10 +10,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from agent.wire.executions import Operation
+from agent.wire.containers import ContainerInfo
+from agent.wire.executions import DeployedContainer, Operation
 from agent.wire.processes import ProcessInfo
 from agent.wire.releases import CheckResult
 from db.documents.evidence import Evidence
+from tasks.decisions.container_evidence import (
+    Fault,
+    container_changed,
+    container_faults,
+    find_container,
+    uptime_s,
+)
 
 START_TIME_SLACK = timedelta(milliseconds=600)
 """The agent derives start times from a boot time that it keeps until it is half a second off (agent/processes/clock.py)."""
@@ -36,11 +44,19 @@ class Reason(StrEnum):
     CHECKS_NOT_RUN = "checks_not_run"
     IDENTITY_CHANGED = "identity_changed"
     STILL_RUNNING = "still_running"
+    NO_CONTAINER = "no_container"
+    CONTAINER_NOT_RUNNING = "container_not_running"
+    WRONG_IMAGE = "wrong_image"
+    CONTAINER_RESTARTED = "container_restarted"
+    CONTAINER_UNHEALTHY = "container_unhealthy"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What has to be seen. `rules` are the rules' names; `has_probe`, `has_checks`: the version has them."""
+    """What has to be seen. `rules` are the rules' names; `has_probe`, `has_checks`: the version has them.
+
+    `container`: what the deployment says it left there, for a project of containers.
+    """
 
     version: str
     operation: Operation
@@ -51,11 +67,15 @@ class Wanted:
     reload_in_place: bool = False
     stable_for_s: float = 30
     execution_started_at: datetime | None = None
+    container: DeployedContainer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at a client. `at` is the looker's clock; `checks` None: the agent can't run them."""
+    """One look at a client. `at` is the looker's clock; `checks` None: the agent can't run them.
+
+    `containers_at` is the client's clock, when its containers were looked at.
+    """
 
     at: datetime
     boot_id: str | None = None
@@ -64,6 +84,8 @@ class Seen:
     observed_version: str | None = None
     probe_error: str | None = None
     checks: tuple[CheckResult, ...] | None = None
+    containers: tuple[ContainerInfo, ...] = ()
+    containers_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +108,11 @@ def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime
         return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
     if wanted.operation == "uninstall":
         return _judge_uninstall(seen_now)
-    changed = _judge_identity(seen_first, seen_now) if seen_first is not None else None
+    changed = _judge_identity(wanted, seen_first, seen_now) if seen_first is not None else None
     wrong = changed or next(_faults(wanted, seen_now), None)
     if wrong is not None:
         return wrong
-    stable_for_s = (now - seen_first.at).total_seconds() if seen_first is not None else 0.0
+    stable_for_s = _stable_for_s(wanted, seen_first, seen_now, now)
     if stable_for_s < wanted.stable_for_s:
         waited = f"everything holds, for {stable_for_s:.0f} of {wanted.stable_for_s:.0f} s"
         return Verdict(Reason.TOO_EARLY, False, waited, True)
@@ -112,8 +134,10 @@ def evidence_of(
         processes=seen_now.processes,
         unmatched_rules=seen_now.unmatched_rules,
         checks=seen_now.checks or (),
+        containers=seen_now.containers,
         execution_started_at=wanted.execution_started_at,
-        stable_for_s=max(0.0, (now - seen_first.at).total_seconds()) if seen_first is not None else None,
+        stable_for_s=_stable_for_s(wanted, seen_first, seen_now, now)
+        or (None if seen_first is None else 0.0),
         judged_at=now,
     )
 
@@ -135,13 +159,28 @@ def identity_of(boot_id: str | None, process: ProcessInfo) -> Identity:
     return (boot_id, process.pid, started)
 
 
+def _stable_for_s(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime) -> float:
+    """Since everything held for the first time; a container alone, which counts its restarts, since it was started."""
+    since_first_s = max(0.0, (now - seen_first.at).total_seconds()) if seen_first is not None else 0.0
+    if wanted.container is None or wanted.rules:
+        return since_first_s
+    return max(since_first_s, uptime_s(wanted.container, seen_now.containers, seen_now.containers_at))
+
+
 def _judge_uninstall(seen: Seen) -> Verdict:
+    if seen.containers:
+        names = ", ".join(one.container_name for one in seen.containers[:5])
+        return _not_yet(Reason.STILL_RUNNING, f"still there: {names}")
     if seen.processes:
         return _not_yet(Reason.STILL_RUNNING, f"still running: {_names(seen.processes)}")
     return Verdict(Reason.HELD, True, "nothing that matches runs there", False)
 
 
-def _judge_identity(first: Seen, now: Seen) -> Verdict | None:
+def _judge_identity(wanted: Wanted, first: Seen, now: Seen) -> Verdict | None:
+    if wanted.container is not None:
+        fault = container_changed(wanted.container, first.containers, now.containers)
+        if fault is not None:
+            return _verdict_of(fault)
     rebooted = None not in (first.boot_id, now.boot_id) and first.boot_id != now.boot_id
     present = {identity_of(None, process) for process in now.processes}
     gone = [process for process in roots_of(first.processes) if identity_of(None, process) not in present]
@@ -153,7 +192,21 @@ def _judge_identity(first: Seen, now: Seen) -> Verdict | None:
     return None
 
 
+def _verdict_of(fault: Fault) -> Verdict:
+    return Verdict(Reason(fault.reason.value), False, fault.detail, not fault.final)
+
+
 def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
+    if wanted.container is not None:
+        yield from map(_verdict_of, container_faults(wanted.container, seen.containers))
+    yield from _process_faults(wanted, seen)
+    if wanted.has_probe:
+        yield from _probe_faults(wanted, seen)
+    if wanted.has_checks:
+        yield from _check_faults(seen)
+
+
+def _process_faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
     roots = roots_of(seen.processes)
     matched = {process.matched_by for process in seen.processes}
     missing = [rule for rule in wanted.rules if rule in seen.unmatched_rules or rule not in matched]
@@ -165,10 +218,6 @@ def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
     old = () if wanted.reload_in_place else tuple(_older(roots, wanted.execution_started_at))
     if old:
         yield _not_yet(Reason.NOT_RESTARTED, f"started before the script: {_names(old)}")
-    if wanted.has_probe:
-        yield from _probe_faults(wanted, seen)
-    if wanted.has_checks:
-        yield from _check_faults(seen)
 
 
 def _older(roots: tuple[ProcessInfo, ...], execution_started_at: datetime | None) -> Iterator[ProcessInfo]:
@@ -203,6 +252,9 @@ def _not_yet(reason: Reason, detail: str) -> Verdict:
 
 def _what_held(wanted: Wanted, seen: Seen) -> str:
     held = []
+    container = find_container(wanted.container, seen.containers) if wanted.container is not None else None
+    if container is not None:
+        held.append(f"{container.container_name} runs {(container.image_id or container.image)[:19]}")
     if seen.processes:
         held.append(f"running: {_names(roots_of(seen.processes))}")
     if wanted.has_probe:

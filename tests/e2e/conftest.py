@@ -17,10 +17,12 @@ CLIENTS = ("web-1", "web-2", "web-3", "web-4")
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory, prefect_server):  # noqa: F811
+def fleet(tmp_path_factory, prefect_server, session_docker_engine):  # noqa: F811
     """The fleet on SQLite; each test registers a project of its own on it."""
     root = tmp_path_factory.mktemp("fleet").resolve()
     fleet = Fleet(root, CLIENTS, environ=SHORT, prefect=prefect_server)
+    for agent in fleet.agents.values():
+        agent.environ["HOIST_AGENT_DOCKER_HOST"] = session_docker_engine.url
     try:
         fleet.start()
         yield fleet

@@ -1,0 +1,51 @@
+"""What is asked of an agent for one client: its script to run, or its container to put in place."""
+
+from agent.wire.containers import ContainerDeployRequest, RegistryAuth
+from agent.wire.executions import ExecuteRequest
+from tasks.recipes import ContainerRecipe, ScriptRecipe
+from tasks.rollout import ClientRun, Rollout
+
+
+def execute_request(rollout: Rollout, run: ClientRun, recipe: ScriptRecipe) -> ExecuteRequest:
+    """`release.execute` for the client."""
+    work, release = run.work, rollout.release
+    return ExecuteRequest(
+        execution_id=run.execution_id,
+        release_id=release.deploy_task_id,
+        project_id=release.project_id,
+        target_id=work.target_id,
+        operation=release.operation,
+        version=work.to_version,
+        script=recipe.script,
+        work_dir=recipe.work_dir,
+        previous_version=work.from_version,
+        env=recipe.env,
+        timeout_s=recipe.timeout_s,
+        interpreter=recipe.interpreter,
+        run_as=recipe.run_as,
+        detach_process=recipe.detach_process,
+        detach_method=recipe.detach_method,
+    )
+
+
+def deploy_request(
+    rollout: Rollout, run: ClientRun, recipe: ContainerRecipe, auth: RegistryAuth | None
+) -> ContainerDeployRequest:
+    """`container.deploy` for the client: under the name that was shown, or the next one where that is taken by then."""
+    work, release = run.work, rollout.release
+    return ContainerDeployRequest(
+        execution_id=run.execution_id,
+        release_id=release.deploy_task_id,
+        project_id=release.project_id,
+        target_id=work.target_id,
+        operation=release.operation,
+        version=work.to_version,
+        previous_version=work.from_version,
+        deploy_config=recipe.deploy_config,
+        name=run.container_name,
+        naming=recipe.naming,
+        environment=work.environment,
+        stable_for_s=release.strategy.stable_for_s,
+        timeout_s=recipe.timeout_s,
+        registry_auth=auth,
+    )
