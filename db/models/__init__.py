@@ -3,6 +3,7 @@
 from db.models.audit import AuditEntry, IdempotencyKey
 from db.models.base import Base, utc_now
 from db.models.clients import Client, Target
+from db.models.container_reports import ContainerReportRow, LatestContainerReport
 from db.models.deploy_tasks import DeployResult, DeployTask
 from db.models.installations import Installation, InstallationEvent
 from db.models.leases import Lease
@@ -14,12 +15,14 @@ __all__ = [
     "AuditEntry",
     "Base",
     "Client",
+    "ContainerReportRow",
     "DeployResult",
     "DeployTask",
     "Environment",
     "IdempotencyKey",
     "Installation",
     "InstallationEvent",
+    "LatestContainerReport",
     "LatestProcessReport",
     "Lease",
     "ProcessReportRow",

@@ -66,3 +66,5 @@ class DeployResult(Keyed, Base):
     error: Mapped[str | None] = mapped_column(String(2000))
     output: Mapped[str | None] = mapped_column(Text)
     evidence: Mapped[Evidence | None] = mapped_column(DocumentType(Evidence))
+    container_id: Mapped[str | None] = mapped_column(String(64))
+    container_name: Mapped[str | None] = mapped_column(String(253))

@@ -1,20 +1,26 @@
 """Projects and their environments."""
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from agent.wire.naming import ContainerNaming
 from db.documents.strategy import Strategy
 from db.models.base import Base, Keyed, Timestamped
 from db.types import DocumentType, IdType
 
 
 class Project(Keyed, Timestamped, Base):
+    """`container_prefix` is the naming's prefix once more, because no two projects may have the same."""
+
     __tablename__ = "projects"
+    __table_args__ = (Index(None, "container_prefix", unique=True),)
 
     name: Mapped[str] = mapped_column(String(100), unique=True)
     type: Mapped[str] = mapped_column(String(20))
     description: Mapped[str | None] = mapped_column(String(2000))
     default_strategy: Mapped[Strategy | None] = mapped_column(DocumentType(Strategy))
+    container_naming: Mapped[ContainerNaming | None] = mapped_column(DocumentType(ContainerNaming))
+    container_prefix: Mapped[str | None] = mapped_column(String(100))
 
 
 class Environment(Keyed, Timestamped, Base):

@@ -1,8 +1,9 @@
-"""Versions: the scripts that bring a project there, what to watch, what proves it."""
+"""Versions: the scripts or the container that bring a project there, what to watch, what proves it."""
 
 from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from agent.wire.containers import DeployConfig
 from agent.wire.processes import ProcessConfig
 from db.documents.evidence import EvidenceConfig
 from db.models.base import Base, Keyed, Timestamped
@@ -27,5 +28,6 @@ class Version(Keyed, Timestamped, Base):
     run_as: Mapped[str | None] = mapped_column(String(32))
     env: Mapped[dict[str, str]] = mapped_column(JsonType, default=dict)
     detach_method: Mapped[str | None] = mapped_column(String(20))
+    deploy_config: Mapped[DeployConfig | None] = mapped_column(DocumentType(DeployConfig))
     process_config: Mapped[ProcessConfig | None] = mapped_column(DocumentType(ProcessConfig))
     evidence: Mapped[EvidenceConfig | None] = mapped_column(DocumentType(EvidenceConfig))
