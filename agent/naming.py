@@ -127,6 +127,22 @@ class Claim:
         return name == self.prefix or name.startswith(self.prefix + self.separator)
 
 
+class Claims:
+    """Many claims, asked about many names: an index by prefix instead of a walk over all of them."""
+
+    def __init__(self, claims: Iterable[Claim]) -> None:
+        self._by_prefix = {claim.prefix: claim for claim in claims}
+        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
+
+    def owner_of(self, name: str) -> Claim | None:
+        """The same as `owner_of(name, claims)`, of claims with prefixes that differ."""
+        for length in self._lengths:
+            claim = self._by_prefix.get(name[:length]) if length <= len(name) else None
+            if claim is not None and claim.covers(name):
+                return claim
+        return None
+
+
 def owner_of(name: str, claims: Iterable[Claim]) -> Claim | None:
     """The claim with the longest prefix that covers the container's name (without the engine's leading slash)."""
     covering = [claim for claim in claims if claim.covers(name)]

@@ -14,6 +14,7 @@ from api.problems import add_problem_handlers
 from api.routes import (
     audit,
     clients,
+    containers,
     deploy_tasks,
     environments,
     health,
@@ -35,6 +36,7 @@ ROUTERS = (
     deploy_tasks.router,
     results.router,
     reports.router,
+    containers.router,
     audit.router,
     health.router,
     docs_page.router,

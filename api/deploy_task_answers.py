@@ -41,6 +41,7 @@ _OF_REQUEST = (
     "detach_method",
     "timeout_s",
     "env",
+    "container_naming",
 )
 _COUNTED = ("total", "success", "failed", "pending", "running", "skipped", "unknown", "rolled_back")
 
@@ -79,5 +80,4 @@ def _fields(task: DeployTask, counts: Counts) -> dict[str, Any]:
 
 
 def _result_fields(row: DeployResult) -> dict[str, Any]:
-    constant = ("is_canary", "container_id", "container_name")
-    return {name: getattr(row, name) for name in ResultAnswer.model_fields if name not in constant}
+    return {name: getattr(row, name) for name in ResultAnswer.model_fields if name != "is_canary"}

@@ -20,7 +20,7 @@ async def registry_auth(name: str) -> RegistryAuth:
     TransientAgentError where Prefect's server can't be asked: nothing was sent to the agent yet.
     """
     try:
-        block = await Secret.aload(name)
+        block: Any = await Secret.aload(name)
     except ValueError:
         raise RegistryError(
             f"cannot log in to the registry: there is no Prefect block secret/{name}; "

@@ -1,6 +1,7 @@
 """How a run goes through its clients: wave after wave, so many at a time, until all are done or the brakes are pulled."""
 
 import asyncio
+from typing import Any
 
 from prefect import get_run_logger
 
@@ -18,7 +19,7 @@ async def roll_out(rollout: Rollout) -> None:
     """
     waves = rollout.release.waves
     if named_runs(rollout):
-        await name_containers(return_state=True)
+        await name_all()
     in_flight = [run for run in rollout.clients.values() if run.reattaches]
     if in_flight:
         get_run_logger().info("%s clients are in flight: asking their agents", len(in_flight))
@@ -35,6 +36,12 @@ async def roll_out(rollout: Rollout) -> None:
             return
         get_run_logger().info("wave %s of %s: %s clients", number, len(waves), len(due))
         await _roll_wave(rollout, f"wave {number}", due)
+
+
+async def name_all() -> None:
+    """The task run that names the containers. Prefect's types say that `return_state` is synchronous; it is not."""
+    naming: Any = name_containers
+    await naming(return_state=True)
 
 
 async def _roll_wave(rollout: Rollout, name: str, due: list[ClientRun]) -> None:

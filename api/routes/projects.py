@@ -11,6 +11,7 @@ from api.body import StrictRoute
 from api.calls import Asked, Posted
 from api.errors import conflict, taken
 from api.idempotency import perform
+from api.naming import set_naming
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
 from api.schemas.projects import ProjectAnswer, ProjectChange, ProjectCreate
@@ -30,6 +31,7 @@ def project_answer(project: Project) -> ProjectAnswer:
         type=project.type,
         description=project.description,
         default_strategy=project.default_strategy,
+        container_naming=project.container_naming,
         created_at=project.created_at,
         updated_at=project.updated_at,
     )
@@ -47,6 +49,7 @@ def create_project(body: ProjectCreate, call: Posted) -> Response:
             description=body.description,
             default_strategy=body.default_strategy,
         )
+        set_naming(session, project, body.container_naming)
         session.add(project)
         session.flush()
         record(session, call, "project.create", project.name, project_id=project.id)
@@ -78,8 +81,10 @@ def change_project(project: str, body: ProjectChange, call: Asked) -> Response:
         row = projects.get_project(session, project)
         if "name" in body.model_fields_set and body.name != row.name:
             _check_name_is_free(session, body.name)
-        for field in body.model_fields_set:
+        for field in body.model_fields_set - {"container_naming"}:
             setattr(row, field, getattr(body, field))
+        if "container_naming" in body.model_fields_set:
+            set_naming(session, row, body.container_naming)
         row.updated_at = call.now
         session.flush()
         detail = {"fields": sorted(body.model_fields_set)}

@@ -10,7 +10,7 @@ from api.body import StrictRoute
 from api.calls import Asked, Call, Posted
 from api.errors import Refused
 from api.idempotency import perform
-from api.ingest import store_report
+from api.ingest import store_process_report
 from api.process_status import process_status
 from api.replies import Reply
 from api.schemas.reports import ClientProcesses, ProjectProcesses, ReportAccepted
@@ -30,7 +30,7 @@ def report_processes(body: ProcessReport, call: Posted) -> Response:
         project = projects.get_project(session, body.project_id)
         clients.get_client(session, body.client_id)
         _check_is_target(session, call, project.id, body.client_id)
-        return Reply(202, store_report(session, body, project.id, call.now))
+        return Reply(202, store_process_report(session, body, project.id, call.now))
 
     return perform(call, change)
 

@@ -7,22 +7,23 @@ from starlette.responses import Response
 from agent.wire.processes import ProcessConfig
 from api.body import StrictRoute
 from api.calls import Asked, Posted
-from api.errors import conflict, invalid, taken
+from api.errors import conflict, taken
 from api.idempotency import perform
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
 from api.schemas.versions import VersionAnswer, VersionChange, VersionCreate, VersionStatus
 from api.trail import record
+from api.version_rules import check_fits
 from db.documents.evidence import EvidenceConfig
 from db.ids import is_id
-from db.models import Version
+from db.models import Project, Version
 from db.queries import projects, versions
 
 router = APIRouter(prefix="/release", tags=["versions"], route_class=StrictRoute)
-SCRIPTS = frozenset({"install_script", "update_script", "rollback_script", "uninstall_script"})
-NOTHING_PROVEN = (
-    "nothing would be proven: give process_config.rules or evidence.checks, or say evidence.source: exit_code"
+FROZEN = frozenset(
+    {"install_script", "update_script", "rollback_script", "uninstall_script", "deploy_config"}
 )
+"""What does not change once a deploy task used it: the plan's digest covers it."""
 
 
 def version_answer(row: Version) -> VersionAnswer:
@@ -36,10 +37,10 @@ def version_answer(row: Version) -> VersionAnswer:
 @router.post("/versions", status_code=201, response_model=VersionAnswer)
 def create_version(body: VersionCreate, call: Posted) -> Response:
     """Register a version of a project."""
-    _check_provable(body.process_config, body.evidence)
 
     def change(session: Session) -> Reply:
         project = projects.get_project(session, body.project_id)
+        check_fits(project.type, body)
         if versions.find_version(session, project.id, body.version) is not None:
             raise taken("version", body.version)
         fields = {name: getattr(body, name) for name in VersionCreate.model_fields}
@@ -82,14 +83,14 @@ def change_version(version_id: str, body: VersionChange, call: Asked) -> Respons
     with call.database.write() as session:
         row = versions.get_version(session, version_id)
         changed = {name for name in body.model_fields_set if getattr(body, name) != getattr(row, name)}
-        if changed & SCRIPTS and versions.is_used(session, row):
-            names = ", ".join(sorted(changed & SCRIPTS))
+        if changed & FROZEN and versions.is_used(session, row):
+            names = ", ".join(sorted(changed & FROZEN))
             raise conflict(
                 f"cannot change {names} of version {row.version}: a deploy task used it; make a new version"
             )
         for name in changed:
             setattr(row, name, getattr(body, name))
-        _check_provable(row.process_config, row.evidence)
+        check_fits(session.get_one(Project, row.project_id).type, row)
         row.updated_at = call.now
         session.flush()
         detail = {"fields": sorted(changed)}
@@ -102,10 +103,3 @@ def change_version(version_id: str, body: VersionChange, call: Asked) -> Respons
             detail=detail,
         )
         return Reply(200, version_answer(row)).response()
-
-
-def _check_provable(processes: ProcessConfig | None, evidence: EvidenceConfig | None) -> None:
-    wanted = evidence or EvidenceConfig()
-    rules = processes.rules if processes else ()
-    if wanted.source == "processes" and not rules and not wanted.checks:
-        raise invalid("evidence", NOTHING_PROVEN)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from agent.wire.base import Answer, ClientId, Request, UtcDatetime
 from api.schemas.base import Resource
-from db.documents.deploy_request import Selector
+from db.documents.deploy_request import NamingOverride, Selector
 from db.documents.evidence import Evidence
 from db.documents.plan import Plan, Skipped
 from db.documents.strategy import Strategy
@@ -120,6 +120,7 @@ class DeployTaskSummary(Resource):
     detach_method: str | None
     timeout_s: int | None
     env: dict[str, str]
+    container_naming: NamingOverride | None
     created_by: str | None
     total_count: int
     success_count: int

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from agent.wire.base import Request
+from agent.wire.naming import ContainerNaming
 from api.schemas.base import Description, Name, ProjectName, Resource, unset
 from db.documents.strategy import Strategy
 
@@ -13,11 +14,12 @@ class ProjectCreate(Request):
     """A piece of software. Its name is as good as its id in addresses."""
 
     name: ProjectName = Field(examples=["shop"])
-    type: Literal["script"] = Field(
-        description="`container` and `kubernetes` are refused until they are obeyed."
-    )
+    type: Literal["script", "container"] = Field(description="`kubernetes` is refused until it is obeyed.")
     description: Description | None = None
     default_strategy: Strategy | None = Field(None, description="For deploy tasks that bring none.")
+    container_naming: ContainerNaming | None = Field(
+        None, description="A container project that brings none gets one, its prefix made of its name."
+    )
 
 
 class ProjectChange(Request):
@@ -26,6 +28,7 @@ class ProjectChange(Request):
     name: ProjectName = Field(default_factory=unset)
     description: Description | None = None
     default_strategy: Strategy | None = None
+    container_naming: ContainerNaming | None = None
 
 
 class ProjectAnswer(Resource):
@@ -35,6 +38,7 @@ class ProjectAnswer(Resource):
     type: str
     description: str | None
     default_strategy: Strategy | None
+    container_naming: ContainerNaming | None
 
 
 class EnvironmentCreate(Request):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.wire.base import AbsolutePath, EnvironmentVariables, Request, Script, Text, UserName, VersionName
+from agent.wire.containers import DeployConfig
 from agent.wire.executions import DetachMethod
 from agent.wire.processes import ProcessConfig
 from api.schemas.base import Description, Resource, unset
@@ -16,17 +17,18 @@ Reference = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class VersionCreate(Request):
-    """A version of a project: its scripts, what to watch, what proves it.
+    """A version of a project: its scripts or its container, what to watch, what proves it.
 
-    With `evidence.source: processes` (the default) there must be a rule in `process_config` or a check in `evidence`.
+    Of a script project: `work_dir`, and with `evidence.source: processes` (the default) a rule in `process_config` or a
+    check in `evidence`. Of a container project: `deploy_config`, and nothing that only scripts have.
     """
 
     project_id: Reference = Field(description="The project's id, or its name.", examples=["shop"])
     version: VersionName = Field(examples=["1.5.0"])
     description: Description | None = None
     status: VersionStatus = Field("draft", description="Only an active version is deployed.")
-    work_dir: AbsolutePath = Field(
-        description="Where the scripts run; made when missing.", examples=["/srv/shop"]
+    work_dir: AbsolutePath | None = Field(
+        None, description="Where the scripts run; made when missing.", examples=["/srv/shop"]
     )
     install_script: Script | None = None
     update_script: Script | None = None
@@ -37,12 +39,13 @@ class VersionCreate(Request):
     run_as: UserName | None = None
     env: EnvironmentVariables = Field(default_factory=dict)
     detach_method: DetachMethod | None = None
+    deploy_config: DeployConfig | None = Field(None, description="A container project's container.")
     process_config: ProcessConfig = Field(default_factory=ProcessConfig)
     evidence: EvidenceConfig = Field(default_factory=EvidenceConfig)
 
 
 class VersionChange(Request):
-    """What is sent is changed. The scripts don't change once a deploy task used them (409)."""
+    """What is sent is changed. Scripts and `deploy_config` don't change once a deploy task used them (409)."""
 
     description: Description | None = None
     status: VersionStatus = Field(default_factory=unset)
@@ -56,6 +59,7 @@ class VersionChange(Request):
     run_as: UserName | None = None
     env: EnvironmentVariables = Field(default_factory=unset)
     detach_method: DetachMethod | None = None
+    deploy_config: DeployConfig = Field(default_factory=unset)
     process_config: ProcessConfig = Field(default_factory=unset)
     evidence: EvidenceConfig = Field(default_factory=unset)
 
@@ -77,5 +81,6 @@ class VersionAnswer(Resource):
     run_as: str | None
     env: dict[str, str]
     detach_method: str | None
+    deploy_config: DeployConfig | None
     process_config: ProcessConfig
     evidence: EvidenceConfig

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from agent.wire.base import ClientId, EnvironmentVariables, Labels, Request, Text, VersionName
 from agent.wire.executions import DetachMethod, Operation
+from agent.wire.naming import Prefix, Template
 from db.documents.strategy import FailureStrategy, Strategy
 
 
@@ -13,6 +14,13 @@ class Selector(Request):
     """Clients whose labels have all of these."""
 
     labels: Annotated[Labels, Field(min_length=1)]
+
+
+class NamingOverride(Request):
+    """How this deployment's containers are called, where it isn't as the project says."""
+
+    prefix: Prefix | None = None
+    template: Template | None = None
 
 
 class DeployTaskRequest(Request):
@@ -38,6 +46,7 @@ class DeployTaskRequest(Request):
     detach_method: DetachMethod | None = None
     timeout_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
     env: EnvironmentVariables = Field(default_factory=dict)
+    container_naming: NamingOverride | None = None
     created_by: Annotated[Text, Field(max_length=200)] | None = None
 
     @model_validator(mode="after")

@@ -18,7 +18,9 @@ class Skipped(Answer):
 
 
 class PlannedClient(Answer):
-    """One client of the plan. `script_sha256` is the script's that will run there; `version_id` whose script it is."""
+    """One client of the plan. `script_sha256` is of the script that will run there, or of the container's deploy_config
+    (as canonical JSON); `version_id` says whose it is.
+    """
 
     client_id: str
     target_id: str
@@ -27,7 +29,9 @@ class PlannedClient(Answer):
     from_version: str | None = None
     to_version: str
     version_id: str
-    script_field: Literal["install_script", "update_script", "rollback_script", "uninstall_script"]
+    script_field: Literal[
+        "install_script", "update_script", "rollback_script", "uninstall_script", "deploy_config"
+    ]
     script_sha256: str
 
 

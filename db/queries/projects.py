@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agent.naming import Claim
 from db.errors import RowNotFoundError
 from db.ids import is_id
 from db.models import Environment, Project
@@ -33,6 +34,16 @@ def list_projects(
 ) -> Sequence[Project]:
     """Projects, oldest first; the cursor is the last one's id."""
     return page_of(session, select(Project), Project.id, limit=limit, cursor=cursor)
+
+
+def list_claims(session: Session) -> list[Claim]:
+    """What every project with a `container_naming` claims of the hosts' containers, as it is now."""
+    query = select(Project.id, Project.container_naming).where(Project.container_prefix.is_not(None))
+    return [
+        Claim(project_id, naming.prefix, naming.separator)
+        for project_id, naming in session.execute(query)
+        if naming is not None
+    ]
 
 
 def get_environment(session: Session, environment_id: str) -> Environment:

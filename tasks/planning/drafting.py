@@ -19,6 +19,7 @@ from tasks.decisions.selection import Candidate, Wish, order_of, pass_over
 from tasks.decisions.waves import cut_into_waves
 from tasks.errors import NotFoundError, PlanningError
 from tasks.planning.fleet import choose_candidates, read_members, wanted_environments
+from tasks.planning.naming import check_naming
 from tasks.planning.scripts import ChosenScript, choose_script
 
 
@@ -44,6 +45,7 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     project = _project(session, request)
     version = _version(session, project, request)
     environments = wanted_environments(session, project, request.environment)
+    check_naming(session, project, request, environments)
     members = read_members(session, project.id, now)
     candidates = sorted(choose_candidates(members, request, environments, project), key=order_of)
     wish = _wish(request, version)
@@ -83,10 +85,6 @@ def _project(session: Session, request: DeployTaskRequest) -> Project:
     project = find_project(session, request.project_id)
     if project is None:
         raise NotFoundError(f"there is no project {request.project_id!r}")
-    if project.type != "script":
-        raise PlanningError(
-            f"project {project.name} is of type {project.type}: only script projects are deployed"
-        )
     return project
 
 

@@ -1,21 +1,25 @@
-"""Which script runs on a client, and whose it is."""
+"""Which script runs on a client, or which container, and whose it is."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.wire.containers import DeployConfig
 from agent.wire.executions import Operation
 from db.models import Project, Version
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError
 
-ScriptField = Literal["install_script", "update_script", "rollback_script", "uninstall_script"]
+ScriptField = Literal[
+    "install_script", "update_script", "rollback_script", "uninstall_script", "deploy_config"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenScript:
-    """A version's script."""
+    """A version's script, or its container (`deploy_config`)."""
 
     version: Version
     field: ScriptField
@@ -27,8 +31,11 @@ class ChosenScript:
 
 
 def script_sha256(version: Version, field: ScriptField) -> str:
-    """SHA-256 (hex) of one of the version's scripts; of nothing if it has none."""
-    return hashlib.sha256((getattr(version, field) or "").encode()).hexdigest()
+    """SHA-256 (hex) of one of the version's scripts, or of its deploy_config's canonical JSON; of nothing if it has none."""
+    source = getattr(version, field) or ""
+    if isinstance(source, DeployConfig):
+        source = json.dumps(source.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def choose_script(
@@ -42,6 +49,8 @@ def choose_script(
 
     Raises PlanningError, naming the field, where the version has no such script or is not registered.
     """
+    if project.type == "container":
+        return _container(project, candidate, operation, to_version, versions)
     if operation == "rollback":
         return _rollback_script(project, candidate, to_version, versions)
     field = _field_of(operation, candidate)
@@ -52,6 +61,23 @@ def choose_script(
             "version",
         )
     return _with_script(project, version, field, operation)
+
+
+def _container(
+    project: Project,
+    candidate: Candidate,
+    operation: Operation,
+    to_version: str,
+    versions: Mapping[str, Version],
+) -> ChosenScript:
+    version = versions.get(to_version)
+    if version is None or version.deploy_config is None:
+        missing = "is not registered" if version is None else "has no deploy_config"
+        raise PlanningError(
+            f"cannot {operation} {to_version} on {candidate.client_id}: it {missing} in {project.name}",
+            "version",
+        )
+    return ChosenScript(version, "deploy_config")
 
 
 def _field_of(operation: Operation, candidate: Candidate) -> ScriptField:

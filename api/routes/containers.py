@@ -1,0 +1,106 @@
+"""What clients say of their containers: /release/container-report, /projects/{project}/containers, /containers/overview."""
+
+from collections import Counter
+
+from fastapi import APIRouter
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from agent.naming import Claims
+from agent.wire.containers import ContainerReport
+from api.body import StrictRoute
+from api.calls import Asked, Posted
+from api.errors import Refused
+from api.idempotency import perform
+from api.ingest import store_container_report
+from api.replies import Reply
+from api.schemas.containers import (
+    ClientContainers,
+    ContainersOverview,
+    ContainerSummary,
+    ProjectContainers,
+    ProjectCount,
+)
+from api.schemas.reports import ReportAccepted
+from db.models import LatestContainerReport, Project
+from db.queries import clients, projects
+from db.queries.containers import list_named_projects, list_newest_reports
+
+router = APIRouter(prefix="/release", tags=["reports"], route_class=StrictRoute)
+
+
+@router.post("/container-report", status_code=202, response_model=ReportAccepted)
+def report_containers(body: ContainerReport, call: Posted) -> Response:
+    """Say which containers a client's engine has. An agent may do so for itself alone; the answer comes once it is stored."""
+    if call.principal.role == "agent" and call.principal.client_id != body.client_id:
+        raise Refused(403, f"cannot report for another client: this token is {call.principal.client_id}'s")
+
+    def change(session: Session) -> Reply:
+        clients.get_client(session, body.client_id)
+        return Reply(202, store_container_report(session, body, call.now))
+
+    return perform(call, change)
+
+
+@router.get("/projects/{project}/containers", response_model=ProjectContainers)
+def list_containers(project: str, call: Asked) -> Response:
+    """A project's containers on every client: those that its prefix, as it is now, is the longest to cover."""
+    with call.database.read() as session:
+        owner = projects.get_project(session, project)
+        claims = Claims(projects.list_claims(session))
+        reports = list_newest_reports(session) if owner.container_prefix is not None else []
+    found = [one for report in reports if (one := _of_project(report, owner, claims)) is not None]
+    running = sum(one.state == "running" for client in found for one in client.containers)
+    total = sum(len(client.containers) for client in found)
+    summary = ContainerSummary(
+        total_clients=len(found),
+        total_containers=total,
+        running_count=running,
+        stopped_count=total - running,
+    )
+    answer = ProjectContainers(
+        project_id=owner.id, prefix=owner.container_prefix, summary=summary, clients=tuple(found)
+    )
+    return Reply(200, answer).response()
+
+
+def _of_project(report: LatestContainerReport, owner: Project, claims: Claims) -> ClientContainers | None:
+    mine = []
+    for container in report.containers:
+        claim = claims.owner_of(container.container_name)
+        if claim is not None and claim.project_id == owner.id:
+            matched = {"matched_project": owner.name, "matched_prefix": claim.prefix}
+            mine.append(container.model_copy(update=matched))
+    if not mine:
+        return None
+    return ClientContainers(
+        client_id=report.client_id, containers=tuple(mine), last_report=report.reported_at
+    )
+
+
+@router.get("/containers/overview", response_model=ContainersOverview)
+def overview_containers(call: Asked) -> Response:
+    """How many containers each project has on the whole fleet, and how many of them run."""
+    with call.database.read() as session:
+        named = list_named_projects(session)
+        claims = Claims(projects.list_claims(session))
+        reports = list_newest_reports(session)
+    counts, running, total = Counter[str](), Counter[str](), 0
+    for report in reports:
+        total += len(report.containers)
+        for container in report.containers:
+            claim = claims.owner_of(container.container_name)
+            if claim is not None:
+                counts[claim.project_id] += 1
+                running[claim.project_id] += container.state == "running"
+    by_project = tuple(
+        ProjectCount(
+            project_id=project_id,
+            project_name=name,
+            prefix=prefix,
+            count=counts[project_id],
+            running=running[project_id],
+        )
+        for project_id, name, prefix in named
+    )
+    return Reply(200, ContainersOverview(total_containers=total, by_project=by_project)).response()
