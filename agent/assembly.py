@@ -3,6 +3,10 @@
 from datetime import UTC, datetime
 
 from agent.app import Lifespan, build_app
+from agent.containers.collector import ContainerCollector
+from agent.containers.endpoints import container_endpoints
+from agent.containers.engine import Engine
+from agent.containers.service import Containers
 from agent.endpoints import Endpoint
 from agent.executions.endpoints import execution_endpoints
 from agent.executions.executions import Executions
@@ -28,12 +32,17 @@ def assemble(settings: AgentSettings) -> Guard:
     reporting = build_reporting(settings, collector)
     monitors = build_monitors(settings, reporting)
     executions.on_success(monitors.on_success)
+    engine = Engine(settings.docker_host)
+    containers = Containers(
+        settings.client_id, engine, ContainerCollector(engine), reporting.spool, reporting.delivery
+    )
     endpoints: list[Endpoint] = [
-        *info_endpoints(settings, datetime.now(UTC)),
+        *info_endpoints(settings, datetime.now(UTC), containers.version),
         *execution_endpoints(executions),
         *release_endpoints(installations),
         *process_endpoints(collector, reporting),
         *monitor_endpoints(monitors),
+        *container_endpoints(containers),
     ]
     lifespans: list[Lifespan] = [executions.lifespan, monitors.lifespan]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

@@ -1,6 +1,7 @@
 """`/healthz` and `/v1/info`: who this agent is and what it can do."""
 
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from agent import __version__
@@ -18,8 +19,10 @@ class Health(Answer):
     status: str = "ok"
 
 
-def info_endpoints(settings: AgentSettings, started_at: datetime) -> list[Endpoint]:
-    """The agent's own state, which changes only when it restarts."""
+def info_endpoints(
+    settings: AgentSettings, started_at: datetime, docker_version: Callable[[], Awaitable[str | None]]
+) -> list[Endpoint]:
+    """The agent's own state, which changes only when it restarts; `docker_version` asks the host's engine."""
     info = AgentInfo(
         client_id=settings.client_id,
         agent_version=__version__,
@@ -34,7 +37,7 @@ def info_endpoints(settings: AgentSettings, started_at: datetime) -> list[Endpoi
         return Health()
 
     async def read_info(_call: Call) -> AgentInfo:
-        return info
+        return info.model_copy(update={"docker_version": await docker_version()})
 
     return [
         Endpoint(

@@ -38,6 +38,8 @@ class AgentSettings:
     tls_client_ca: Path | None = None
     tls_client_name: str = "hoist-control"
     insecure_http: bool = False
+    docker_host: str | None = None
+    """The container engine (HOIST_AGENT_DOCKER_HOST, else DOCKER_HOST): unix:///path or tcp://host:port."""
     allowed_hosts: tuple[str, ...] = ()
     """Names, beside its own, under which this agent is reached (HOIST_AGENT_ALLOWED_HOSTS, comma separated)."""
     min_free_bytes: int = 64 * 1024 * 1024
@@ -66,6 +68,7 @@ class AgentSettings:
             tls_client_ca=read.path("TLS_CLIENT_CA"),
             tls_client_name=read.text("TLS_CLIENT_NAME") or "hoist-control",
             insecure_http=read.text("INSECURE_HTTP") == "1",
+            docker_host=read.text("DOCKER_HOST") or environ.get("DOCKER_HOST") or None,
             allowed_hosts=tuple(filter(None, (read.text("ALLOWED_HOSTS") or "").replace(" ", "").split(","))),
             min_free_bytes=read.number("MIN_FREE_BYTES", 64 * 1024 * 1024),
         )
@@ -201,6 +204,8 @@ def _check(settings: AgentSettings) -> None:
         _check_api_url(settings.api_url, insecure_http=settings.insecure_http)
     if settings.port > 65_535:
         raise SettingsError(f"cannot use {PREFIX}PORT: at most 65535")
+    if settings.docker_host and not settings.docker_host.startswith(("unix:///", "tcp://")):
+        raise SettingsError(f"cannot use {PREFIX}DOCKER_HOST: it begins with unix:/// or tcp://")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError(f"cannot use TLS: {PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together")
     if settings.tls_cert and not settings.tls_client_ca and not settings.loopback:

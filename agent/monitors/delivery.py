@@ -12,13 +12,15 @@ from agent.monitors.spool import Spool
 log = logging.getLogger("agent.monitors")
 
 _REMEMBERED = 1000
+DELIVER_WITHIN_S = 25.0
+"""How long a command waits for its report's turn: a long spool is delivered first."""
 
 
 class Sender(Protocol):
     """What a report is sent with."""
 
-    async def send(self, body: bytes) -> None:
-        """Raises TransientReportError or PermanentReportError."""
+    async def send(self, stream: str, body: bytes) -> None:
+        """Deliver a report of that stream (see `Waiting`). Raises TransientReportError or PermanentReportError."""
         ...
 
     async def aclose(self) -> None:
@@ -56,20 +58,35 @@ class Delivery:
             while (oldest := await asyncio.to_thread(self._spool.oldest, passed_over)) is not None:
                 waiting, body = oldest
                 try:
-                    await self._sender.send(body)
+                    await self._sender.send(waiting.stream, body)
                     self.last_error = None
                 except PermanentReportError as error:
-                    log.error("dropped a report of %s: %s", waiting.project_id, error)
+                    log.error("dropped a report of %s: %s", waiting.stream, error)
                     self._remember(waiting.number, str(error))
                 except TransientReportError as error:
                     self.last_error = str(error)
                     if not error.of_its_project:
                         raise
-                    passed_over[waiting.project_id] = error
+                    passed_over[waiting.stream] = error
                     continue
                 await asyncio.to_thread(self._spool.remove, waiting.number)
         if passed_over:
             raise next(iter(passed_over.values()))
+
+    async def deliver(self, number: int) -> str | None:
+        """None once the release API has the report; else why it has not, yet or for good."""
+        try:
+            async with asyncio.timeout(DELIVER_WITHIN_S):
+                await self.flush()
+        except TransientReportError as error:
+            self.wake()
+            return str(error)
+        except TimeoutError:
+            self.wake()
+            if number in self._spool:
+                waiting = len(self._spool)
+                return f"cannot deliver the report within {DELIVER_WITHIN_S:g} s: {waiting} reports wait"
+        return self.refusal(number)
 
     async def run(self) -> None:
         """Deliver whenever there is something, for ever; ends by cancellation."""

@@ -6,18 +6,31 @@ from datetime import UTC, datetime
 
 from agent.errors import Refused
 from agent.monitors.delivery import Delivery
-from agent.monitors.errors import TransientReportError
 from agent.monitors.reports import encode_report, make_report
 from agent.monitors.spool import Spool
 from agent.processes.collector import ProcessCollector
 from agent.wire.processes import Collected, ProcessReport, Reported, ReportRequest
 
-DELIVER_WITHIN_S = 25.0
-"""How long `process.report` waits for its report's turn: a long spool is delivered first."""
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def needed_delivery(delivery: Delivery | None) -> Delivery:
+    """Raises Refused (409: no use trying again) where no release API is configured."""
+    if delivery is None:
+        detail = "cannot report: this agent knows no release API (HOIST_AGENT_API_URL)"
+        raise Refused(409, "No release API", detail)
+    return delivery
+
+
+async def spooled(spool: Spool, stream: str, body: bytes) -> int:
+    """The report's number once it is on disk. Raises Refused (507) where there is no room."""
+    try:
+        return await asyncio.to_thread(spool.append, stream, body)
+    except OSError as error:
+        detail = f"cannot keep the report: {error.strerror}"
+        raise Refused(507, "Insufficient storage", detail) from error
 
 
 class Reporting:
@@ -42,17 +55,11 @@ class Reporting:
 
         Raises Refused (409: no use trying again) where no release API is configured, (507) where the disk is full.
         """
-        if self.delivery is None:
-            detail = "cannot report: this agent knows no release API (HOIST_AGENT_API_URL)"
-            raise Refused(409, "No release API", detail)
+        delivery = needed_delivery(self.delivery)
         collected = await self.collector.collect_in_thread(request.rules, fresh=True)
         report = self._make(collected, request.project_id, request.version, request.release_id)
-        try:
-            number = await self._spool(report)
-        except OSError as error:
-            detail = f"cannot keep the report: {error.strerror}"
-            raise Refused(507, "Insufficient storage", detail) from error
-        error_text = await self._deliver(self.delivery, number)
+        number = await spooled(self.spool, report.project_id, encode_report(report))
+        error_text = await delivery.deliver(number)
         return Reported(
             report_id=report.report_id or "",
             delivered=error_text is None,
@@ -91,19 +98,3 @@ class Reporting:
 
     async def _spool(self, report: ProcessReport) -> int:
         return await asyncio.to_thread(lambda: self.spool.append(report.project_id, encode_report(report)))
-
-    async def _deliver(self, delivery: Delivery, number: int) -> str | None:
-        """None once the release API has the report; else why it has not."""
-        try:
-            async with asyncio.timeout(DELIVER_WITHIN_S):
-                await delivery.flush()
-        except TransientReportError as error:
-            delivery.wake()
-            return str(error)
-        except TimeoutError:
-            delivery.wake()
-            if number in self.spool:
-                return (
-                    f"cannot deliver the report within {DELIVER_WITHIN_S:g} s: {len(self.spool)} reports wait"
-                )
-        return delivery.refusal(number)

@@ -3,6 +3,7 @@
 import uuid
 from datetime import datetime
 
+from agent.wire.containers import CollectedContainers, ContainerReport
 from agent.wire.processes import Collected, ProcessReport
 
 MAX_REPORT_BYTES = 7 * 1024 * 1024
@@ -33,6 +34,28 @@ def make_report(
         observed_version=observed_version,
         report_id=uuid.uuid4().hex,
     )
+
+
+def make_container_report(collected: CollectedContainers, *, client_id: str, at: datetime) -> ContainerReport:
+    """A report with an id of its own, which makes a repeat the same report."""
+    return ContainerReport(
+        client_id=client_id,
+        docker_version=collected.docker_version,
+        containers=collected.containers,
+        reported_at=at,
+        report_id=uuid.uuid4().hex,
+    )
+
+
+def encode_container_report(report: ContainerReport, limit: int = MAX_REPORT_BYTES) -> bytes:
+    """The report as JSON of at most `limit` bytes: those that don't run are left out first, the oldest of them."""
+    containers = sorted(report.containers, key=lambda one: one.state == "running")
+    while True:
+        kept = report.model_copy(update={"containers": tuple(containers)})
+        body = kept.model_dump_json(exclude_none=True).encode()
+        if len(body) <= limit or not containers:
+            return body
+        containers = containers[max(1, len(containers) // 4) :]
 
 
 def encode_report(report: ProcessReport, limit: int = MAX_REPORT_BYTES) -> bytes:

@@ -1,4 +1,4 @@
-"""Sends one report to the release API: POST {api_url}/release/process-report."""
+"""Sends one report to the release API: POST {api_url}/release/process-report, …/container-report."""
 
 import ssl
 from pathlib import Path
@@ -6,14 +6,17 @@ from pathlib import Path
 import httpx
 
 from agent.monitors.errors import PermanentReportError, TransientReportError
+from agent.monitors.spool import CONTAINERS
 
-_PATH = "/release/process-report"
+_PROCESSES = "/release/process-report"
+_OTHERS = {CONTAINERS: "/release/container-report"}
+"""By stream; every other one is a project's."""
 _TIMEOUT_S = 20.0
 _KEEP_STATUSES = (401, 403, 404, 408, 429)
 """Refusals that pass: credentials that are being rotated, what is yet to be registered or a proxy that has lost the
 API, and "later, please"."""
 _PROJECT_STATUSES = (403, 404)
-"""Of these, the ones that say something about one project alone: it is not there yet, or the client is none of its targets."""
+"""Of these, the ones that say something about one stream alone: its project is not there yet, or the client is none of its targets."""
 _REASON_CHARACTERS = 300
 
 
@@ -25,7 +28,7 @@ class ReportSender:
         headers = {"Content-Type": "application/json"}
         if api_token:
             headers["Authorization"] = f"Bearer {api_token}"
-        self._url = api_url.rstrip("/") + _PATH
+        self._url = api_url.rstrip("/")
         self._client = httpx.AsyncClient(
             headers=headers,
             verify=_trust(api_url, api_ca),
@@ -35,10 +38,10 @@ class ReportSender:
             limits=httpx.Limits(max_connections=2, keepalive_expiry=120),
         )
 
-    async def send(self, body: bytes) -> None:
-        """Deliver one report; raises TransientReportError or PermanentReportError."""
+    async def send(self, stream: str, body: bytes) -> None:
+        """Deliver one report of that stream; raises TransientReportError or PermanentReportError."""
         try:
-            response = await self._client.post(self._url, content=body)
+            response = await self._client.post(self._url + _OTHERS.get(stream, _PROCESSES), content=body)
         except httpx.HTTPError as error:
             raise TransientReportError(
                 f"cannot reach the release API: {type(error).__name__}: {error}"[:_REASON_CHARACTERS]

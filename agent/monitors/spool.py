@@ -14,20 +14,25 @@ log = logging.getLogger("agent.monitors")
 MAX_BYTES = 64 * 1024 * 1024
 MAX_REPORTS = 10_000
 _DIGITS = 16
+CONTAINERS = "@containers"
+"""The stream of container reports: no id of the wire has an @."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One report in the spool. `number` rises with each report, over restarts too."""
+    """One report in the spool. `number` rises with each report, over restarts too.
+
+    `stream`: whose it is: a project's id (its processes), or CONTAINERS. Streams don't wait for each other.
+    """
 
     number: int
-    project_id: str
+    stream: str
     size_bytes: int
 
     @property
     def file_name(self) -> str:
         """Sorts as the numbers do."""
-        return f"{self.number:0{_DIGITS}d}.{self.project_id}.json"
+        return f"{self.number:0{_DIGITS}d}.{self.stream}.json"
 
 
 class Spool:
@@ -40,7 +45,7 @@ class Spool:
         self._max_bytes, self._max_reports = max_bytes, max_reports
         self._lock = threading.Lock()
         self._waiting: OrderedDict[int, Waiting] = OrderedDict()
-        self._per_project: Counter[str] = Counter()
+        self._per_stream: Counter[str] = Counter()
         self._bytes = 0
         for waiting in _scan(self._folder):
             self._add(waiting)
@@ -54,14 +59,14 @@ class Spool:
     def __contains__(self, number: int) -> bool:
         return number in self._waiting
 
-    def count(self, project_id: str) -> int:
-        """How many reports of a project wait."""
-        return self._per_project[project_id]
+    def count(self, stream: str) -> int:
+        """How many reports of a stream wait."""
+        return self._per_stream[stream]
 
-    def append(self, project_id: str, body: bytes) -> int:
+    def append(self, stream: str, body: bytes) -> int:
         """Keep a report at the end, dropping the oldest where there is no room; its number. Raises OSError."""
         with self._lock:
-            waiting = Waiting(self._next, project_id, len(body))
+            waiting = Waiting(self._next, stream, len(body))
             self._shrink(len(body))
             write_durably(self._folder / waiting.file_name, body)
             self._next += 1
@@ -69,9 +74,9 @@ class Spool:
             return waiting.number
 
     def oldest(self, passed_over: Collection[str] = ()) -> tuple[Waiting, bytes] | None:
-        """The report to deliver next and its body, of a project that is not passed over; one whose file is gone is forgotten."""
+        """The report to deliver next and its body, of a stream that is not passed over; one whose file is gone is forgotten."""
         with self._lock:
-            for waiting in [one for one in self._waiting.values() if one.project_id not in passed_over]:
+            for waiting in [one for one in self._waiting.values() if one.stream not in passed_over]:
                 try:
                     return waiting, (self._folder / waiting.file_name).read_bytes()
                 except OSError as error:
@@ -88,13 +93,13 @@ class Spool:
 
     def _add(self, waiting: Waiting) -> None:
         self._waiting[waiting.number] = waiting
-        self._per_project[waiting.project_id] += 1
+        self._per_stream[waiting.stream] += 1
         self._bytes += waiting.size_bytes
 
     def _remove(self, waiting: Waiting) -> None:
         (self._folder / waiting.file_name).unlink(missing_ok=True)
         del self._waiting[waiting.number]
-        self._per_project[waiting.project_id] -= 1
+        self._per_stream[waiting.stream] -= 1
         self._bytes -= waiting.size_bytes
 
     def _shrink(self, wanted_bytes: int) -> None:

@@ -13,7 +13,7 @@ class RefusingSender:
     def __init__(self, refused: bytes, of_its_project: bool) -> None:
         self.refused, self.of_its_project, self.sent = refused, of_its_project, list[bytes]()
 
-    async def send(self, body: bytes) -> None:
+    async def send(self, stream: str, body: bytes) -> None:
         if body.startswith(self.refused):
             raise TransientReportError("not now", of_its_project=self.of_its_project)
         self.sent.append(body)

@@ -16,7 +16,7 @@ class Api:
         self.answers = list(answers)
         self.got = []
 
-    async def send(self, body):
+    async def send(self, stream, body):
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer

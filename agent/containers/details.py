@@ -1,0 +1,67 @@
+"""What the engine's list does not say of a container, inspected again only when something changed."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.containers.cgroups import Cgroups, Group
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_NEVER = "0001-01-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """`key`: what was listed when it was inspected. `pid` 0: it doesn't run."""
+
+    key: tuple[str, ...]
+    pid: int
+    started_at: datetime | None
+    restart_count: int | None
+    exit_code: int | None
+    group: Group | None
+
+    def holds(self, key: tuple[str, ...]) -> bool:
+        """Whether it is still true: listed the same, and its control group is the same one."""
+        if key != self.key or key[0] in ("restarting", "removing"):
+            return False
+        return self.group is None or self.group.current_identity() == self.group.identity
+
+
+def key_of(listed: dict[str, Any]) -> tuple[str, ...]:
+    """State and health; where it doesn't run the whole sentence, which tells of another end (`Exited (1) 2 hours ago`)."""
+    state, status = str(listed.get("State", "")), str(listed.get("Status", ""))
+    if state == "running":
+        return state, status.partition("(")[2]
+    return state, status
+
+
+def inspect(api: "APIClient", listed: dict[str, Any], cgroups: Cgroups | None) -> Detail | None:
+    """Ask the engine; None where the container is gone meanwhile."""
+    import docker.errors
+
+    try:
+        seen = api.inspect_container(listed["Id"])
+    except docker.errors.NotFound:
+        return None
+    state = seen["State"]
+    running = bool(state.get("Running"))
+    pid = int(state.get("Pid") or 0) if running else 0
+    detail = Detail(
+        key=key_of(listed),
+        pid=pid,
+        started_at=as_time(state.get("StartedAt")),
+        restart_count=int(seen.get("RestartCount") or 0),
+        exit_code=None if running or state.get("Status") == "created" else int(state.get("ExitCode") or 0),
+        group=None,
+    )
+    return replace(detail, group=cgroups.group_of(pid)) if pid and cgroups is not None else detail
+
+
+def as_time(text: str | None) -> datetime | None:
+    """The engine's RFC 3339 with nanoseconds; None for its zero."""
+    if not text or text.startswith(_NEVER):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC)
