@@ -142,10 +142,10 @@ def _info(
         image=str(listed.get("Image", ""))[:500],
         image_id=str(listed.get("ImageID", ""))[:200] or None,
         status=status,
-        state=state if state in _STATES else "dead",  # type: ignore[arg-type]  # one of the wire's, as the line says
+        state=state if state in _STATES else "dead",
         created_at=datetime.fromtimestamp(int(listed["Created"]), UTC),
         started_at=detail.started_at,
-        health=_HEALTH.get(status.partition("(")[2]),  # type: ignore[arg-type]  # the table has only the wire's
+        health=_HEALTH.get(status.partition("(")[2]),
         restart_count=detail.restart_count,
         exit_code=detail.exit_code,
         matched_prefix=prefix,

@@ -27,7 +27,9 @@ class Detail:
         """Whether it is still true: listed the same, and its control group is the same one."""
         if key != self.key or key[0] in ("restarting", "removing"):
             return False
-        return self.group is None or self.group.current_identity() == self.group.identity
+        if self.group is None:
+            return key[0] not in ("running", "paused")  # nothing would tell of a restart
+        return self.group.current_identity() == self.group.identity
 
 
 def key_of(listed: dict[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,246 @@
+"""TEST-004: the container collector, against a real Docker engine and `docker stats`."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.containers.cgroups import Cgroups
+from agent.containers.collector import ContainerCollector
+from agent.containers.engine import Engine
+from agent.containers.errors import EngineUnavailable
+from agent.containers.service import count_by_prefix
+from agent.wire.containers import ContainerInfo
+from tests.docker_engine import DockerEngine
+from tests.real_processes import wait_until
+
+MIB = 1024 * 1024
+
+
+def _nowhere() -> Cgroups:
+    """Control groups that can't be read from here: of an empty /proc."""
+    return Cgroups(Path("/var/empty-proc"))
+
+
+@pytest.fixture(scope="module")
+def image(session_docker_engine: DockerEngine) -> str:
+    session_docker_engine.build("app:1.0")
+    session_docker_engine.build("app:plain", health=False)
+    return "app:1.0"
+
+
+@pytest.fixture
+def run(docker_engine: DockerEngine, image: str):
+    """Starts a container of the application; its id."""
+
+    def start(name: str, tag: str = "app:plain", started: bool = True, **values: Any) -> str:
+        config = docker_engine.api.create_host_config(**values.pop("host", {}))
+        made = docker_engine.api.create_container(tag, name=name, host_config=config, **values)
+        if started:
+            docker_engine.api.start(made["Id"])
+        return str(made["Id"])
+
+    return start
+
+
+@pytest.fixture
+def collector(docker_engine: DockerEngine) -> ContainerCollector:
+    return ContainerCollector(Engine(docker_engine.url))
+
+
+def _by_name(collector: ContainerCollector, *prefixes: str) -> dict[str, ContainerInfo]:
+    return {one.container_name: one for one in collector.collect(prefixes).containers}
+
+
+def _docker_stats(engine: DockerEngine, name: str) -> tuple[float, float]:
+    """CPU % and memory % as docker's own command has them now."""
+    command = [
+        *(shutil.which("docker") or "docker", "-H", engine.url, "stats", "--no-stream"),
+        *("--format", "{{json .}}", name),
+    ]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+    return float(said["CPUPerc"].rstrip("%")), float(said["MemPerc"].rstrip("%"))
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["cgroups", "statistics"])
+def test_cpu_and_memory_agree_with_docker_stats_under_load(docker_engine, run, readable: bool):
+    limit = 400 * MIB
+    run(
+        "busy",
+        environment={"BURN": "1", "EAT_MB": "200"},
+        host={"mem_limit": limit, "nano_cpus": 500_000_000},
+    )
+    collector = ContainerCollector(Engine(docker_engine.url), None if readable else _nowhere())
+    wait_until(lambda: (_by_name(collector)["busy"].memory_usage or 0) > 190 * MIB)
+
+    def agree() -> bool:
+        collector.collect()
+        cpu, memory = _docker_stats(docker_engine, "busy")
+        mine = _by_name(collector)["busy"]
+        assert mine.memory_limit == limit
+        assert abs(mine.memory_percent - memory) <= 5 + 0.05 * memory
+        # Two looks at a moving thing: docker's second is within ours, but no more than half of it.
+        return abs(mine.cpu_percent - cpu) <= 5 + 0.05 * cpu
+
+    wait_until(agree)
+
+
+def test_limit_without_one_is_the_hosts_memory(docker_engine, run, collector):
+    run("free")
+    total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
+    assert _by_name(collector)["free"].memory_limit == total
+
+
+def test_first_look_has_no_cpu_and_the_second_has(run, collector):
+    run("app-1")
+    first, second = _by_name(collector)["app-1"], _by_name(collector)["app-1"]
+    assert first.cpu_percent is None
+    assert second.cpu_percent is not None
+    assert first.memory_usage > 0
+
+
+def test_every_state_is_told(docker_engine, run, collector):
+    run("made", started=False)
+    run("runs")
+    docker_engine.api.pause(run("held"))
+    run("ended", environment={"DIE": "1"})
+    run("again", environment={"DIE": "1"}, host={"restart_policy": {"Name": "always"}})
+    wait_until(lambda: _by_name(collector)["ended"].state == "exited")
+    wait_until(lambda: (_by_name(collector)["again"].restart_count or 0) > 1)
+    found = _by_name(collector)
+    assert (found["made"].state, found["made"].started_at, found["made"].exit_code) == ("created", None, None)
+    assert (found["runs"].state, found["runs"].exit_code) == ("running", None)
+    assert found["held"].state == "paused"
+    assert found["held"].memory_usage > 0
+    assert (found["ended"].state, found["ended"].exit_code) == ("exited", 3)
+    assert found["ended"].memory_usage is None
+    assert found["again"].state in ("restarting", "running")
+    docker_engine.api.unpause("held")
+
+
+def test_health_is_told(run, collector, docker_engine):
+    docker_engine.build("app:sick", UNHEALTHY="1")
+    run("well", "app:1.0")
+    run("sick", "app:sick")
+    run("none")
+    assert _by_name(collector)["well"].health in ("starting", "healthy")
+    wait_until(lambda: _by_name(collector)["well"].health == "healthy")
+    wait_until(lambda: _by_name(collector)["sick"].health == "unhealthy")
+    assert _by_name(collector)["none"].health is None
+
+
+def test_restart_between_two_looks_is_seen(docker_engine, run, collector):
+    container = run("app-1")
+    before = _by_name(collector)["app-1"]
+    docker_engine.api.restart(container, timeout=2)
+    after = _by_name(collector)["app-1"]
+    assert after.started_at > before.started_at
+    assert after.cpu_percent is None  # its CPU time began anew
+
+
+def test_crash_that_the_engine_restarts_is_counted(docker_engine, run, collector):
+    run("app-1", host={"restart_policy": {"Name": "always"}})
+    first = _by_name(collector)["app-1"]
+    assert first.restart_count == 0
+    pid = docker_engine.api.inspect_container("app-1")["State"]["Pid"]
+    os.kill(pid, 9)
+    wait_until(lambda: _by_name(collector)["app-1"].started_at > first.started_at)
+    after = _by_name(collector)["app-1"]
+    assert (after.state, after.restart_count) == ("running", 1)
+
+
+def test_network_counts_what_came_and_went(docker_engine, run, collector):
+    run("app-1", ports=[8080], host={"port_bindings": {8080: ("127.0.0.1", None)}})
+    run("hosts", environment={"PORT": "18999"}, host={"network_mode": "host"})
+    [port] = docker_engine.api.port("app-1", 8080)
+    before = _by_name(collector)["app-1"]
+
+    def ask() -> bool:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}") as answer,
+        ):
+            return bool(answer.read())
+        return False
+
+    wait_until(ask)
+    found = _by_name(collector)
+    assert found["app-1"].network_rx > before.network_rx
+    assert found["app-1"].network_tx > before.network_tx
+    assert found["hosts"].network_rx is None
+
+
+def test_longest_prefix_at_a_separator_has_a_container(run, collector):
+    for name in ("shop-1", "shop-api-1", "shop2-1", "shop_x", "shop"):
+        run(name, started=False)
+    found = collector.collect(("shop", "shop-api")).containers
+    matched = {one.container_name: one.matched_prefix for one in found}
+    assert matched == {"shop-1": "shop", "shop-api-1": "shop-api", "shop_x": "shop", "shop": "shop"}
+    counts = {
+        one.prefix: (one.count, one.running, one.states)
+        for one in count_by_prefix(("shop", "shop-api"), found)
+    }
+    assert counts == {"shop": (3, 0, {"created": 3}), "shop-api": (1, 0, {"created": 1})}
+
+
+def test_labels_tell_project_version_and_client(run, collector):
+    run("shop-1", labels={"hoist.project": "p", "hoist.version": "1.5", "hoist.client": "web-1"})
+    one = _by_name(collector)["shop-1"]
+    assert (one.project_id, one.version, one.client_id) == ("p", "1.5", "web-1")
+    assert one.image_id.startswith("sha256:")
+
+
+def test_container_that_goes_between_list_and_look_is_left_out(docker_engine, run, collector):
+    stays = run("stays")
+    for number in range(15):
+        docker_engine.api.remove_container(run(f"goes-{number}"), force=True)
+        assert "stays" in _by_name(collector)
+    assert set(collector._details) == {stays}
+
+
+def test_engine_that_is_absent_down_or_slow_is_a_clear_answer(docker_engine, run, collector, tmp_path):
+    run("app-1")
+    collector.collect()
+    with pytest.raises(EngineUnavailable, match="there is no"):
+        ContainerCollector(Engine(f"unix://{tmp_path}/none.sock")).collect()
+    with pytest.raises(EngineUnavailable, match="nothing listens"):
+        ContainerCollector(Engine("tcp://127.0.0.1:1")).collect()
+    docker_engine.suspend()
+    began = time.monotonic()
+    try:
+        with pytest.raises(EngineUnavailable, match="does not answer in time"):
+            collector.collect()
+        assert time.monotonic() - began < 15
+    finally:
+        docker_engine.resume()
+    assert "app-1" in _by_name(collector)
+
+
+def test_figures_of_cgroup_version_2_are_read(tmp_path):
+    """A tree as the kernel documents it: this host may have version 1 alone, so the files are written, not the kernel's."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "7").mkdir()
+    group = tmp_path / "cgroup" / "system.slice" / "docker-1.scope"
+    group.mkdir(parents=True)
+    mount = tmp_path / "cgroup"
+    (tmp_path / "self" / "mountinfo").write_text(f"30 23 0:26 / {mount} rw,nosuid - cgroup2 cgroup2 rw\n")
+    (tmp_path / "7" / "cgroup").write_text("0::/system.slice/docker-1.scope\n")
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.stat").write_text("anon 5\ninactive_file 300000\n")
+    (group / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    found = Cgroups(tmp_path).group_of(7)
+    usage = found.read()
+    assert (usage.cpu_ns, usage.memory_usage, usage.memory_limit) == (1_500_000_000, 700_000, None)
+    (group / "memory.max").write_text("2000000\n")
+    assert found.read().memory_limit == 2_000_000
+    shutil.rmtree(group)
+    assert found.read() is None
+    assert found.current_identity() is None
