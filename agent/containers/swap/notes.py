@@ -38,19 +38,28 @@ class Notes:
         return not self.now.committed and self.now.phase != "revert"
 
     def write(self, **changes: Any) -> None:
-        """On disk when this returns; nothing where nothing changes. Raises SwapAbandoned, SwapEnded, OSError."""
-        self.check()
+        """On disk when this returns; nothing where nothing changes. Raises SwapAbandoned, SwapEnded, OSError.
+
+        An ending keeps nothing from beginning to put back: that is what it asks for.
+        """
         changed = self.now.model_copy(update=changes)
+        if changed.phase == "revert":
+            self._check_abandoned()
+        else:
+            self.check()
         if changed != self.now:
             write_progress(self._file, changed)
             self.now = changed
 
     def check(self) -> None:
         """Raise SwapAbandoned or SwapEnded where it is to end now."""
-        if self._abandoned.is_set():
-            raise SwapAbandoned
+        self._check_abandoned()
         if self._ending.is_set() and self.may_end:
             raise SwapEnded(self._reason() or "cancelled")
+
+    def _check_abandoned(self) -> None:
+        if self._abandoned.is_set():
+            raise SwapAbandoned
 
     def sleep(self, seconds: float) -> None:
         """Wait, or until it is to end. Raises as `check`."""
