@@ -60,6 +60,9 @@ def prepare_work_dir(request: ExecuteRequest) -> None:
         if user is not None:
             # The directory above may be the user's own, who could put a link in its place meanwhile.
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except FileExistsError as error:
+        if not path.is_dir():  # else another execution was faster
+            raise refused_field("work_dir", "something else is there") from error
     except OSError as error:
         raise refused_field("work_dir", f"cannot make it: {error.strerror}") from error
 
