@@ -8,7 +8,6 @@ import pytest
 from tests.integration.agent.container_agent import ContainerAgent, ask_port, free_port
 from tests.real_processes import wait_until
 
-
 PATIENT = {"health_check": {"command": ["/app", "health"], "interval_s": 1, "retries": 100}}
 
 
