@@ -68,7 +68,7 @@ class AgentSettings:
             tls_client_ca=read.path("TLS_CLIENT_CA"),
             tls_client_name=read.text("TLS_CLIENT_NAME") or "hoist-control",
             insecure_http=read.text("INSECURE_HTTP") == "1",
-            docker_host=read.text("DOCKER_HOST") or environ.get("DOCKER_HOST") or None,
+            docker_host=_docker_host(read.text("DOCKER_HOST")) or environ.get("DOCKER_HOST") or None,
             allowed_hosts=tuple(filter(None, (read.text("ALLOWED_HOSTS") or "").replace(" ", "").split(","))),
             min_free_bytes=read.number("MIN_FREE_BYTES", 64 * 1024 * 1024),
         )
@@ -172,6 +172,13 @@ def _make_token(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def _docker_host(value: str | None) -> str | None:
+    """DOCKER_HOST is somebody else's setting: what can't be used there stops no agent that deploys scripts alone."""
+    if value and not value.startswith(("unix:///", "tcp://")):
+        raise SettingsError(f"cannot use {PREFIX}DOCKER_HOST: it begins with unix:/// or tcp://")
+    return value
+
+
 def _check_api_url(url: str, *, insecure_http: bool) -> None:
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
@@ -204,8 +211,6 @@ def _check(settings: AgentSettings) -> None:
         _check_api_url(settings.api_url, insecure_http=settings.insecure_http)
     if settings.port > 65_535:
         raise SettingsError(f"cannot use {PREFIX}PORT: at most 65535")
-    if settings.docker_host and not settings.docker_host.startswith(("unix:///", "tcp://")):
-        raise SettingsError(f"cannot use {PREFIX}DOCKER_HOST: it begins with unix:/// or tcp://")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError(f"cannot use TLS: {PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together")
     if settings.tls_cert and not settings.tls_client_ca and not settings.loopback:

@@ -2,81 +2,75 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.containers.cgroups import Cgroups, Usage, host_memory, network_bytes
+from agent.containers.cgroups import Cgroups, Usage, network_bytes
+from agent.containers.describing import Figures, describe, has_network, name_of
 from agent.containers.details import Detail, inspect, key_of
-from agent.containers.engine import Engine
-from agent.containers.usage import ask_usages
-from agent.naming import Claim, owner_of
-from agent.wire.containers import MAX_CONTAINERS, CollectedContainers, ContainerInfo
+from agent.containers.engine import Engine, errors_as_unavailable
+from agent.containers.errors import EngineUnavailable
+from agent.containers.prefixes import Prefixes
+from agent.containers.samples import Sample, next_sample
+from agent.containers.usage import Moved, ask_usages
+from agent.wire.containers import MAX_CONTAINERS, CollectedContainers
 
-SEPARATORS = ("-", "_", ".")
-_HEALTH = {"healthy)": "healthy", "unhealthy)": "unhealthy", "health: starting)": "starting"}
-_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
-Moved = tuple[int, int]
+if TYPE_CHECKING:
+    from docker import APIClient
 
+FIRST_INTERVAL_S = 0.25
+"""Between the two looks at a container that was never looked at: a collection that is asked for once has its CPU too. It
+is waited for once for each run of a container, and not longer for many of them."""
+INSPECT_WITHIN_S = 15.0
+"""A slow engine is not asked about thousands of containers one after the other: the next collection goes on from here."""
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    started_at: datetime | None
-    cpu_ns: int
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    usage: Usage
-    moved: Moved | None
-    cpu_percent: float | None
+Listed = dict[str, Any]
+Running = list[tuple[Listed, Detail]]
 
 
 class ContainerCollector:
-    """Blocking, one collection at a time. CPU is between two collections: null at the first look at a container.
+    """Blocking, one collection at a time. CPU is between two collections, or between the two looks of the first.
 
-    `cgroups` None: the engine is asked for statistics instead (a remote engine, a rootless one).
+    `cgroups` None: those of this host, or for an engine elsewhere none. Where a container's can't be read, the engine
+    is asked for its statistics.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        cgroups: Cgroups | None = None,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        self, engine: Engine, cgroups: Cgroups | None = None, first_interval_s: float = FIRST_INTERVAL_S
     ) -> None:
         self._engine = engine
         self._cgroups = cgroups or (Cgroups() if engine.socket is not None else None)
-        self._monotonic_ns = monotonic_ns
-        self._memory = host_memory()
+        self._first_interval_s = first_interval_s
         self._details: dict[str, Detail] = {}
-        self._samples: dict[str, _Sample] = {}
+        self._samples: dict[str, Sample] = {}
         self._lock = threading.Lock()
 
-    def collect(self, prefixes: Sequence[str] = (), *, measured: bool = True) -> CollectedContainers:
-        """All containers, or those that a prefix covers, oldest first. Raises EngineUnavailable."""
-        with self._lock, self._engine.api() as api:
+    def collect(
+        self, prefixes: Sequence[str] = (), *, everything: bool = False, measured: bool = True
+    ) -> CollectedContainers:
+        """Those that a prefix covers, oldest first; without prefixes, or with `everything`, all of them.
+
+        Raises EngineUnavailable.
+        """
+        of_prefix = Prefixes(prefixes)
+        with self._lock, self._engine.api() as api, errors_as_unavailable():
+            version = self._engine.version_from(api)
             listed = list(api.containers(all=True))
             self._forget({str(one["Id"]) for one in listed})
-            claims = [Claim(prefix, prefix, separator) for prefix in prefixes for separator in SEPARATORS]
-            owned = [(one, owner_of(_name_of(one), claims)) for one in listed]
-            wanted = [(one, claim) for one, claim in owned if claim is not None or not prefixes]
-            details = {one["Id"]: self._detail(api, one) for one, _ in wanted}
-            running = [
-                (one, detail)
-                for one, _ in wanted
-                if (detail := details[one["Id"]]) is not None and detail.pid
-            ]
-            figures = self._measure(running) if measured else {}
+            matched = [(one, of_prefix.longest(name_of(one))) for one in listed]
+            if prefixes and not everything:
+                matched = [(one, prefix) for one, prefix in matched if prefix is not None]
+            known = self._known(api, [one for one, _ in matched])
+            figures = self._measure(known) if measured else {}
         infos = [
-            _info(one, detail, figures.get(one["Id"]), claim.prefix if claim else None, self._memory)
-            for one, claim in wanted
-            if (detail := details[one["Id"]]) is not None
+            describe(one, known[one["Id"]][1], figures.get(one["Id"]), prefix)
+            for one, prefix in matched
+            if one["Id"] in known
         ]
         infos.sort(key=lambda info: (info.created_at, info.container_name))
         return CollectedContainers(
-            docker_version=self._engine.version(),
+            docker_version=version,
             containers=tuple(infos[:MAX_CONTAINERS]),
             collected_at=datetime.now(UTC),
         )
@@ -86,7 +80,19 @@ class ContainerCollector:
             for gone in memory.keys() - present:
                 del memory[gone]
 
-    def _detail(self, api: Any, listed: dict[str, Any]) -> Detail | None:
+    def _known(self, api: "APIClient", listed: Sequence[Listed]) -> dict[str, tuple[Listed, Detail]]:
+        """With what the engine told of each; those that are gone meanwhile are left out."""
+        until = time.monotonic() + INSPECT_WITHIN_S
+        known = {}
+        for one in listed:
+            if time.monotonic() > until:
+                raise EngineUnavailable("it is too slow for the number of its containers")
+            detail = self._detail(api, one)
+            if detail is not None:
+                known[str(one["Id"])] = (one, detail)
+        return known
+
+    def _detail(self, api: "APIClient", listed: Listed) -> Detail | None:
         known = self._details.get(listed["Id"])
         if known is None or not known.holds(key_of(listed)):
             known = inspect(api, listed, self._cgroups)
@@ -94,82 +100,39 @@ class ContainerCollector:
                 self._details[listed["Id"]] = known
         return known
 
-    def _measure(self, running: Sequence[tuple[dict[str, Any], Detail]]) -> dict[str, _Measured]:
-        found: dict[str, _Measured] = {}
-        unread = []
+    def _measure(self, known: dict[str, tuple[Listed, Detail]]) -> dict[str, Figures]:
+        running = [(one, detail) for one, detail in known.values() if detail.pid]
+        found = self._look(running)
+        fresh = [(one, detail) for one, detail in running if _is_first(found.get(one["Id"]))]
+        if fresh and self._first_interval_s:
+            time.sleep(self._first_interval_s)
+            found |= self._look(fresh)
+        return found
+
+    def _look(self, running: Running) -> dict[str, Figures]:
+        found: dict[str, Figures] = {}
+        unread: Running = []
         for listed, detail in running:
             usage = detail.group.read() if detail.group is not None else None
             if usage is None:
-                unread.append((listed["Id"], detail))
+                unread.append((listed, detail))
                 continue
-            moved = network_bytes(detail.pid) if _has_network(listed) else None
-            found[listed["Id"]] = self._measured(listed["Id"], detail, usage, moved)
-        details = dict(unread)
-        for container_id, (usage, moved) in ask_usages(self._engine, [one for one, _ in unread]).items():
-            found[container_id] = self._measured(container_id, details[container_id], usage, moved)
+            moved = network_bytes(detail.pid) if has_network(listed) else None
+            found[listed["Id"]] = self._figures(listed, detail, usage, moved)
+        answers = ask_usages(self._engine, [listed["Id"] for listed, _ in unread])
+        for listed, detail in unread:
+            if listed["Id"] in answers:
+                usage, moved = answers[listed["Id"]]
+                found[listed["Id"]] = self._figures(
+                    listed, detail, usage, moved if has_network(listed) else None
+                )
         return found
 
-    def _measured(self, container_id: str, detail: Detail, usage: Usage, moved: Moved | None) -> _Measured:
-        now = _Sample(detail.started_at, usage.cpu_ns, self._monotonic_ns())
-        before = self._samples.get(container_id)
-        self._samples[container_id] = now
-        percent = None
-        if before is not None and before.started_at == now.started_at and now.at_ns > before.at_ns:
-            percent = max(0.0, (now.cpu_ns - before.cpu_ns) / (now.at_ns - before.at_ns) * 100)
-        return _Measured(usage, moved, percent)
+    def _figures(self, listed: Listed, detail: Detail, usage: Usage, moved: Moved | None) -> Figures:
+        sample = next_sample(self._samples.get(listed["Id"]), detail.started_at, usage)
+        self._samples[listed["Id"]] = sample
+        return Figures(usage, moved, sample.cpu_percent)
 
 
-def _name_of(listed: dict[str, Any]) -> str:
-    """Without the leading slash; a name with a second one is a link's (legacy), not the container's own."""
-    names = [str(name).removeprefix("/") for name in listed.get("Names") or ()]
-    return next((name for name in names if "/" not in name), str(listed["Id"])[:12])
-
-
-def _has_network(listed: dict[str, Any]) -> bool:
-    """Whether its figures are its own: with the host's network they would be the host's."""
-    mode = str((listed.get("HostConfig") or {}).get("NetworkMode", ""))
-    return mode not in ("host", "none") and not mode.startswith("container:")
-
-
-def _info(
-    listed: dict[str, Any], detail: Detail, measured: _Measured | None, prefix: str | None, host_bytes: int
-) -> ContainerInfo:
-    labels = listed.get("Labels") or {}
-    status, state = str(listed.get("Status", ""))[:200], str(listed.get("State", ""))
-    info = ContainerInfo(
-        container_id=listed["Id"],
-        container_name=_name_of(listed),
-        image=str(listed.get("Image", ""))[:500],
-        image_id=str(listed.get("ImageID", ""))[:200] or None,
-        status=status,
-        state=state if state in _STATES else "dead",
-        created_at=datetime.fromtimestamp(int(listed["Created"]), UTC),
-        started_at=detail.started_at,
-        health=_HEALTH.get(status.partition("(")[2]),
-        restart_count=detail.restart_count,
-        exit_code=detail.exit_code,
-        matched_prefix=prefix,
-        version=_label(labels, "hoist.version", 100),
-        project_id=_label(labels, "hoist.project", 200),
-        client_id=_label(labels, "hoist.client", 63),
-    )
-    return info if measured is None else info.model_copy(update=_figures(measured, host_bytes))
-
-
-def _figures(measured: _Measured, host_bytes: int) -> dict[str, Any]:
-    usage = measured.usage
-    limit = min(usage.memory_limit or host_bytes, host_bytes)
-    received, sent = measured.moved or (None, None)
-    return {
-        "cpu_percent": None if measured.cpu_percent is None else round(measured.cpu_percent, 2),
-        "memory_usage": usage.memory_usage,
-        "memory_limit": limit,
-        "memory_percent": round(usage.memory_usage / limit * 100, 2),
-        "network_rx": received,
-        "network_tx": sent,
-    }
-
-
-def _label(labels: dict[str, Any], name: str, longest: int) -> str | None:
-    value = labels.get(name)
-    return str(value)[:longest] if value else None
+def _is_first(figures: Figures | None) -> bool:
+    return figures is not None and figures.cpu_percent is None

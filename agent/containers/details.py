@@ -41,15 +41,20 @@ def key_of(listed: dict[str, Any]) -> tuple[str, ...]:
 
 
 def inspect(api: "APIClient", listed: dict[str, Any], cgroups: Cgroups | None) -> Detail | None:
-    """Ask the engine; None where the container is gone meanwhile."""
+    """Ask the engine; None where the container is gone meanwhile, and nothing known where it can't tell."""
     import docker.errors
 
     try:
         seen = api.inspect_container(listed["Id"])
     except docker.errors.NotFound:
         return None
+    except docker.errors.APIError as error:
+        if "client version" in str(error):
+            raise  # not about the container: see Engine.api
+        return Detail(("removing",), 0, None, None, None, None)  # on its way out: asked again next time
     state = seen["State"]
-    running = bool(state.get("Running"))
+    # One that waits for its next restart is "running" too, to the engine.
+    running = bool(state.get("Running")) and not state.get("Restarting")
     pid = int(state.get("Pid") or 0) if running else 0
     detail = Detail(
         key=key_of(listed),
@@ -59,7 +64,9 @@ def inspect(api: "APIClient", listed: dict[str, Any], cgroups: Cgroups | None) -
         exit_code=None if running or state.get("Status") == "created" else int(state.get("ExitCode") or 0),
         group=None,
     )
-    return replace(detail, group=cgroups.group_of(pid)) if pid and cgroups is not None else detail
+    return (
+        replace(detail, group=cgroups.group_of(pid, listed["Id"])) if pid and cgroups is not None else detail
+    )
 
 
 def as_time(text: str | None) -> datetime | None:

@@ -7,6 +7,7 @@ from agent.wire.containers import (
     ContainerCollectRequest,
     ContainerListRequest,
     ContainerReported,
+    ContainerReportRequest,
     ListedContainers,
 )
 
@@ -49,6 +50,6 @@ def container_endpoints(containers: Containers) -> list[Endpoint]:
             report,
             "Collect the host's containers, and send them to the release API now",
             answer=ContainerReported,
-            request=ContainerCollectRequest,
+            request=ContainerReportRequest,
         ),
     ]

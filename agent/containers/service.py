@@ -1,35 +1,27 @@
 """What is asked about the host's containers: collected, listed, reported, without holding up the event loop."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
-from agent.containers.collector import SEPARATORS, ContainerCollector
+from agent.containers.collector import ContainerCollector
 from agent.containers.engine import Engine
 from agent.containers.errors import EngineUnavailable
+from agent.containers.line import Line
 from agent.monitors.delivery import Delivery
 from agent.monitors.reporting import needed_delivery, spooled
 from agent.monitors.reports import encode_container_report, make_container_report
 from agent.monitors.spool import CONTAINERS, Spool
-from agent.naming import Claim, owner_of
 from agent.wire.containers import (
     CollectedContainers,
     ContainerCollectRequest,
     ContainerInfo,
     ContainerListRequest,
     ContainerReported,
+    ContainerReportRequest,
     ListedContainers,
     PrefixCount,
 )
-
-T = TypeVar("T")
-THREADS = 4
-MOST_WAITING = 32
-ANSWER_WITHIN_S = 20.0
-"""A collection that waits for others longer than this is refused: the engine is too slow for what is asked of it."""
 
 
 class Containers:
@@ -48,33 +40,32 @@ class Containers:
         self._collector = collector
         self._spool = spool
         self._delivery = delivery
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="containers")
-        self._waiting = 0
+        self._collections = Line("containers")
+        self._versions = Line("engine-version")
 
     async def version(self) -> str | None:
         """The engine's version, or None where there is none that answers soon."""
-        if self._engine.socket is not None and not self._engine.socket.exists():
-            return None
         try:
-            return await self._in_thread(self._engine.version)
+            return await self._versions.ask(self._engine.version)
         except EngineUnavailable:
             return None
 
     async def collect(self, request: ContainerCollectRequest) -> CollectedContainers:
         """`container.collect`. Raises EngineUnavailable."""
-        return await self._in_thread(partial(self._collector.collect, request.prefixes))
+        collect = partial(self._collector.collect, request.prefixes, everything=request.all)
+        return await self._collections.ask(collect)
 
     async def list_all(self, request: ContainerListRequest) -> ListedContainers:
         """`container.list`: every container that a prefix covers, and how many each has. Raises EngineUnavailable."""
         collect = partial(self._collector.collect, request.prefixes, measured=False)
-        collected = await self._in_thread(collect)
+        collected = await self._collections.ask(collect)
         return ListedContainers(
             docker_version=collected.docker_version,
             containers=collected.containers,
             counts=count_by_prefix(request.prefixes, collected.containers),
         )
 
-    async def report(self, request: ContainerCollectRequest) -> ContainerReported:
+    async def report(self, request: ContainerReportRequest) -> ContainerReported:
         """`container.report`: collect and send now; what can't be delivered at once waits in the spool.
 
         Raises EngineUnavailable: then nothing is reported, for "no containers" would be untrue. Raises Refused (409, 507).
@@ -93,28 +84,13 @@ class Containers:
             containers=collected.containers,
         )
 
-    async def _in_thread(self, ask: Callable[[], T]) -> T:
-        """In a thread of this class's own: a slow engine takes none from the rest of the agent."""
-        if self._waiting >= MOST_WAITING:
-            raise EngineUnavailable("too many questions wait for it already")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        except TimeoutError:
-            raise EngineUnavailable("it does not answer in time") from None
-        finally:
-            self._waiting -= 1
-
 
 def count_by_prefix(prefixes: Sequence[str], containers: Sequence[ContainerInfo]) -> tuple[PrefixCount, ...]:
-    """How many containers each prefix has, each container counted for the longest that covers it."""
-    claims = [Claim(prefix, prefix, separator) for prefix in prefixes for separator in SEPARATORS]
+    """How many of the `containers`, which were collected with these prefixes, each prefix has."""
     states: dict[str, dict[str, int]] = {prefix: {} for prefix in prefixes}
     for container in containers:
-        claim = owner_of(container.container_name, claims)
-        if claim is not None:
-            mine = states[claim.prefix]
+        if container.matched_prefix is not None:
+            mine = states[container.matched_prefix]
             mine[container.state] = mine.get(container.state, 0) + 1
     return tuple(
         PrefixCount(prefix=prefix, count=sum(mine.values()), running=mine.get("running", 0), states=mine)

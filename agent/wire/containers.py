@@ -203,7 +203,7 @@ class ContainerDeployRequest(MutatingRequest):
 class ContainerInfo(Answer):
     """One container. `status` is the engine's sentence; sizes are bytes, `cpu_percent` is of one core, between two samples.
 
-    Measurements are null where they were not taken: it doesn't run, or this is the first look at it. `version`,
+    Measurements are null where they were not taken: it doesn't run, or it ended meanwhile. `version`,
     `project_id` and `client_id` are what Hoist's own labels say.
     """
 
@@ -232,7 +232,10 @@ class ContainerInfo(Answer):
 
 
 class ContainerCollectRequest(Request):
-    """Which containers: all of them, or those that one of the `prefixes` covers (the longest, at a '-', '_' or '.')."""
+    """Which containers: all of them, or those that one of the `prefixes` covers (the longest, at a '-', '_' or '.').
+
+    With both, all of them; the prefixes then only fill `matched_prefix`.
+    """
 
     prefixes: Annotated[tuple[Prefix, ...], Field(max_length=1000)] = ()
     all: bool = False
@@ -242,6 +245,10 @@ class ContainerCollectRequest(Request):
         if not self.prefixes and not self.all:
             raise ValueError("give prefixes, or all: true")
         return self
+
+
+class ContainerReportRequest(ContainerCollectRequest):
+    """The same, for the release API: the containers of the next report take the place of these."""
 
 
 class ContainerListRequest(Request):

@@ -98,12 +98,13 @@ def test_limit_without_one_is_the_hosts_memory(docker_engine, run, collector):
     assert _by_name(collector)["free"].memory_limit == total
 
 
-def test_first_look_has_no_cpu_and_the_second_has(run, collector):
-    run("app-1")
-    first, second = _by_name(collector)["app-1"], _by_name(collector)["app-1"]
-    assert first.cpu_percent is None
-    assert second.cpu_percent is not None
-    assert first.memory_usage > 0
+def test_first_collection_looks_twice_so_that_it_has_cpu_too(docker_engine, run):
+    run("busy", environment={"BURN": "1"})
+    once = _by_name(ContainerCollector(Engine(docker_engine.url)))["busy"]
+    assert once.cpu_percent > 20
+    unhurried = ContainerCollector(Engine(docker_engine.url), first_interval_s=0)
+    assert _by_name(unhurried)["busy"].cpu_percent is None
+    assert _by_name(unhurried)["busy"].cpu_percent > 20
 
 
 def test_every_state_is_told(docker_engine, run, collector):
@@ -142,7 +143,7 @@ def test_restart_between_two_looks_is_seen(docker_engine, run, collector):
     docker_engine.api.restart(container, timeout=2)
     after = _by_name(collector)["app-1"]
     assert after.started_at > before.started_at
-    assert after.cpu_percent is None  # its CPU time began anew
+    assert after.cpu_percent < 50  # its CPU time began anew: it is no share of what the run before had
 
 
 def test_crash_that_the_engine_restarts_is_counted(docker_engine, run, collector):
@@ -223,24 +224,30 @@ def test_engine_that_is_absent_down_or_slow_is_a_clear_answer(docker_engine, run
     assert "app-1" in _by_name(collector)
 
 
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content + "\n")
+
+
 def test_figures_of_cgroup_version_2_are_read(tmp_path):
-    """A tree as the kernel documents it: this host may have version 1 alone, so the files are written, not the kernel's."""
-    (tmp_path / "self").mkdir()
-    (tmp_path / "7").mkdir()
-    group = tmp_path / "cgroup" / "system.slice" / "docker-1.scope"
-    group.mkdir(parents=True)
-    mount = tmp_path / "cgroup"
-    (tmp_path / "self" / "mountinfo").write_text(f"30 23 0:26 / {mount} rw,nosuid - cgroup2 cgroup2 rw\n")
-    (tmp_path / "7" / "cgroup").write_text("0::/system.slice/docker-1.scope\n")
-    (group / "memory.current").write_text("1000000\n")
-    (group / "memory.max").write_text("max\n")
-    (group / "memory.stat").write_text("anon 5\ninactive_file 300000\n")
-    (group / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
-    found = Cgroups(tmp_path).group_of(7)
+    """A tree as the kernel documents it, written here: the machines at hand have memory and CPU under version 1 alone."""
+    group, below = "cgroup/system.slice/docker-c1.scope", "cgroup/system.slice/docker-c1.scope/init.scope"
+    mount = f"30 23 0:26 / {tmp_path}/cgroup rw,nosuid - cgroup2 cgroup2 rw"
+    _write(tmp_path, {"self/mountinfo": mount, "meminfo": "MemTotal: 4000 kB\nMemFree: 1 kB"})
+    _write(tmp_path, {"7/cgroup": "0::/system.slice/docker-c1.scope/init.scope"})
+    stat = "anon 5\nfile 1\nactive_inactive_file 9\ninactive_file 300000\nslab 1"
+    for folder, usage in ((group, 1_000_000), (below, 500_000)):
+        figures = {"memory.current": f"{usage}", "memory.max": "max", "memory.stat": stat}
+        _write(tmp_path / folder, figures | {"cpu.stat": f"usage_usec {usage}\nuser_usec 1"})
+    found = Cgroups(tmp_path).group_of(7, "c1")
     usage = found.read()
-    assert (usage.cpu_ns, usage.memory_usage, usage.memory_limit) == (1_500_000_000, 700_000, None)
-    (group / "memory.max").write_text("2000000\n")
-    assert found.read().memory_limit == 2_000_000
-    shutil.rmtree(group)
+    assert (usage.cpu_ns, usage.memory_usage, usage.memory_limit) == (10**9, 700_000, 4_096_000)
+    for limit, effective in (("2000000", 2_000_000), ("9000000", 4_096_000)):
+        _write(tmp_path / group, {"memory.max": limit})
+        assert found.read().memory_limit == effective
+    assert Cgroups(tmp_path).group_of(7, "c2") is None  # the engine's pid is somebody else here
+    assert Cgroups(tmp_path).group_of(8, "c1") is None
+    shutil.rmtree(tmp_path / group)
     assert found.read() is None
     assert found.current_identity() is None
