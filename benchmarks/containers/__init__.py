@@ -1,0 +1,1 @@
+"""The container collector against `docker stats`, the SDK and the floor."""
