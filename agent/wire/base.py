@@ -52,7 +52,7 @@ def _absolute_path(value: str) -> str:
 
 def _environment(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
-        if not _ENV_NAME.match(name):
+        if not _ENV_NAME.fullmatch(name):
             raise ValueError(
                 "a variable's name must be letters, digits and underscores, not starting with a digit"
             )

@@ -53,7 +53,7 @@ class VolumeMount(Request):
     @field_validator("source")
     @classmethod
     def _is_path_or_name(cls, source: str) -> str:
-        if not _VOLUME.match(source) or ".." in source.split("/"):
+        if not _VOLUME.fullmatch(source) or ".." in source.split("/"):
             raise ValueError("a volume's source is an absolute path without '..', or a volume's name")
         return source
 
@@ -142,7 +142,7 @@ class DeployConfig(Request):
     @field_validator("image")
     @classmethod
     def _is_reference(cls, image: str) -> str:
-        if not _IMAGE.match(image):
+        if not _IMAGE.fullmatch(image):
             raise ValueError(
                 "an image is a reference such as registry.example:5000/shop:1.5 or shop@sha256:…"
             )
