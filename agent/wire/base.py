@@ -36,6 +36,16 @@ UtcDatetime = Annotated[
 """An aware time, kept and written in UTC (RFC 3339)."""
 
 
+_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL that JSON escapes; where the backslash itself is escaped, it is text that only looks like one."""
+
+
+def check_no_nul(document: BaseModel) -> None:
+    """Raises ValueError where a NUL is anywhere in it: PostgreSQL stores none."""
+    if _NUL_IN_JSON.search(document.model_dump_json()):
+        raise ValueError("must not contain a NUL character")
+
+
 def _no_nul(value: str) -> str:
     if "\x00" in value:
         raise ValueError("must not contain a NUL character")

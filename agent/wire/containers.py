@@ -17,6 +17,7 @@ from agent.wire.base import (
     Text,
     UtcDatetime,
     VersionName,
+    check_no_nul,
 )
 from agent.wire.executions import Operation
 from agent.wire.naming import ContainerNaming, Prefix
@@ -296,6 +297,5 @@ class ContainerReport(Answer):
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:
-        if "\x00" in self.model_dump_json().replace("\\u0000", "\x00"):
-            raise ValueError("must not contain a NUL character")
+        check_no_nul(self)
         return self
