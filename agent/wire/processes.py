@@ -130,6 +130,5 @@ class ProcessReport(Answer):
 
     @model_validator(mode="after")
     def _no_nul(self) -> "ProcessReport":
-        if "\x00" in self.model_dump_json().replace("\\u0000", "\x00"):
-            raise ValueError("must not contain a NUL character")
+        check_no_nul(self)
         return self
