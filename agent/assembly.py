@@ -7,6 +7,7 @@ from agent.containers.collector import ContainerCollector
 from agent.containers.endpoints import container_endpoints
 from agent.containers.engine import Engine
 from agent.containers.service import Containers
+from agent.containers.swap.endpoints import deploy_endpoint
 from agent.containers.swap.way import ContainerWay
 from agent.endpoints import Endpoint
 from agent.executions.endpoints import execution_endpoints
@@ -45,6 +46,7 @@ def assemble(settings: AgentSettings) -> Guard:
         *process_endpoints(collector, reporting),
         *monitor_endpoints(monitors),
         *container_endpoints(containers),
+        deploy_endpoint(executions),
     ]
     lifespans: list[Lifespan] = [swaps.lifespan, executions.lifespan, monitors.lifespan]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

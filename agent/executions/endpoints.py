@@ -7,7 +7,6 @@ from pydantic import Field
 from agent.endpoints import Call, Endpoint
 from agent.executions.executions import Executions
 from agent.wire.base import MutatingRequest, Request
-from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog
 
 
@@ -28,7 +27,7 @@ class CancelRequest(MutatingRequest):
 
 
 def execution_endpoints(executions: Executions) -> list[Endpoint]:
-    """`release.execute`, `container.deploy`, and what is asked about their executions."""
+    """`release.execute`, and what is asked about executions."""
 
     async def execute(call: Call) -> object:
         return await executions.execute(call.body)
@@ -52,17 +51,6 @@ def execution_endpoints(executions: Executions) -> list[Endpoint]:
             "Run a script once, detached from the agent; 200 where its id is known already",
             answer=Execution,
             request=ExecuteRequest,
-            status=202,
-            also=(200,),
-        ),
-        Endpoint(
-            "POST",
-            "/v1/commands/container.deploy",
-            "container.deploy",
-            execute,
-            "Put a version's container in the place of the one before it, once; 200 where its id is known already",
-            answer=Execution,
-            request=ContainerDeployRequest,
             status=202,
             also=(200,),
         ),
