@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agent.wire.base import Answer, ClientId, FiniteFloat, OpaqueId, Request, Text, UtcDatetime, VersionName
+from agent.wire.base import (
+    Answer,
+    ClientId,
+    FiniteFloat,
+    OpaqueId,
+    Request,
+    Text,
+    UtcDatetime,
+    VersionName,
+    check_no_nul,
+)
 
 RuleType = Literal["name", "cmdline", "pidfile", "port"]
 ProcessStatus = Literal["running", "sleeping", "disk_sleep", "stopped", "zombie", "idle"]
