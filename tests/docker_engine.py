@@ -33,14 +33,16 @@ class DockerEngine:
     def start(self) -> "DockerEngine":
         """Start it (again), and wait until it answers."""
         _run("ip", "link", "add", self.bridge, "type", "bridge")
-        octets = divmod(os.getpid() % 65_536, 256)
-        _run("ip", "address", "add", f"10.{octets[0]}.{octets[1]}.1/24", "dev", self.bridge)
+        pid = os.getpid()
+        _run("ip", "address", "add", f"10.{100 + pid // 250 % 100}.{pid % 250}.1/24", "dev", self.bridge)
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     *(str(_dockerd()), "--host", self.url, "--bridge", self.bridge),
                     *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
                     *("--pidfile", str(self.folder / "dockerd.pid"), "--group", "root"),
+                    # Another engine on this machine has networks, which ours must not overlap.
+                    *("--default-address-pool", f"base={self._pool()},size=24"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -107,6 +109,9 @@ class DockerEngine:
                 self._process.kill()
                 self._process.wait()
         _run("ip", "link", "delete", self.bridge)
+
+    def _pool(self) -> str:
+        return f"10.{200 + os.getpid() % 50}.0.0/16"
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self.folder / "dockerd.log").read_text()[-3000:]
