@@ -32,11 +32,21 @@ def main(arguments: list[str] | None = None) -> int:
         )
     # uvicorn raises a signal that it obeyed once more when it is through: the stop was clean.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    _keep_hangup_from_children()
     try:
         asyncio.run(server.serve())
     except KeyboardInterrupt:
         return 0
     return 0 if server.started else 1
+
+
+def _keep_hangup_from_children() -> None:
+    """An agent that was started with nohup ignores SIGHUP; what it starts must not, for many reload at it.
+
+    An ignored signal is inherited over execve(2), one with a handler is not: see signal(7).
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,8 @@ from agent.containers.collector import ContainerCollector
 from agent.containers.endpoints import container_endpoints
 from agent.containers.engine import Engine
 from agent.containers.service import Containers
+from agent.containers.swap.endpoints import deploy_endpoint
+from agent.containers.swap.way import ContainerWay
 from agent.endpoints import Endpoint
 from agent.executions.endpoints import execution_endpoints
 from agent.executions.executions import Executions
@@ -25,14 +27,15 @@ from agent.settings import AgentSettings
 def assemble(settings: AgentSettings) -> Guard:
     """The whole agent as one ASGI application; its lifespan starts and stops the parts."""
     fences = Fences(settings.state_dir)
-    executions = Executions(settings, fences)
+    engine = Engine(settings.docker_host)
+    swaps = ContainerWay(settings, engine)
+    executions = Executions(settings, fences, containers=swaps)
     installations = Installations(settings.state_dir)
     executions.on_success(installations.record)
     collector = ProcessCollector(executions.own_pids)
     reporting = build_reporting(settings, collector)
     monitors = build_monitors(settings, reporting)
     executions.on_success(monitors.on_success)
-    engine = Engine(settings.docker_host)
     containers = Containers(
         settings.client_id, engine, ContainerCollector(engine), reporting.spool, reporting.delivery
     )
@@ -43,6 +46,7 @@ def assemble(settings: AgentSettings) -> Guard:
         *process_endpoints(collector, reporting),
         *monitor_endpoints(monitors),
         *container_endpoints(containers),
+        deploy_endpoint(executions),
     ]
-    lifespans: list[Lifespan] = [executions.lifespan, monitors.lifespan]
+    lifespans: list[Lifespan] = [swaps.lifespan, executions.lifespan, monitors.lifespan]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from agent.wire.naming import ContainerNaming, Token
+from agent.wire.naming import INDEX_DIGITS, ContainerNaming, Token
 
-MAX_TRIES = 100_000
+MAX_INDEX = 10**INDEX_DIGITS - 1
 
 _NOT_DOCKER = re.compile(r"[^a-zA-Z0-9_.-]+")
 _NOT_DNS = re.compile(r"[^a-z0-9-]+")
@@ -45,8 +45,30 @@ def make_name(
     without it gets a separator and an index, from 2 on, where its name is taken. What is too long loses characters of
     what doesn't make it unique: of the last value first, never of the prefix, a time or the index.
     """
-    tokens = naming.tokens()
-    values = {
+    tokens, values = naming.tokens(), _values(naming, environment, version, at)
+    names = taken if isinstance(taken, set | frozenset) else frozenset(taken)
+    for index in range(1, MAX_INDEX + 1):
+        name = _render(naming, tokens, values, index, rule)
+        if name not in names:
+            return name
+    raise NamingError(f"cannot find a free name for {naming.prefix}: {MAX_INDEX} are taken")
+
+
+def name_at(
+    naming: ContainerNaming,
+    index: int,
+    *,
+    environment: str,
+    version: str,
+    at: datetime,
+    rule: Rule = "docker",
+) -> str:
+    """What `make_name` answers where `index` (1 to MAX_INDEX) is the lowest that is free. Raises NamingError."""
+    return _render(naming, naming.tokens(), _values(naming, environment, version, at), index, rule)
+
+
+def _values(naming: ContainerNaming, environment: str, version: str, at: datetime) -> dict[str, str]:
+    return {
         "PREFIX": naming.prefix,
         "ENV": environment,
         "VERSION": version,
@@ -54,12 +76,6 @@ def make_name(
         "DATE": at.strftime("%Y%m%d"),
         "TIME": at.strftime("%H%M%S"),
     }
-    names = taken if isinstance(taken, set | frozenset) else frozenset(taken)
-    for index in range(1, MAX_TRIES + 1):
-        name = _render(naming, tokens, values, index, rule)
-        if name not in names:
-            return name
-    raise NamingError(f"cannot find a free name for {naming.prefix}: {MAX_TRIES} are taken")
 
 
 def _render(

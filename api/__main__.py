@@ -31,7 +31,7 @@ Serve the release API. Settings come from the environment:
   HOIST_API_ALLOWED_HOSTS    names, beside its own, under which it is reached, comma separated
   HOIST_API_INSECURE_HTTP=1  serve beyond loopback without TLS: tokens travel in the clear
   HOIST_API_REPORT_HISTORY_DAYS
-                             default: 30; how long process reports are kept
+                             default: 30; how long reports are kept
   HOIST_TLS_CA, _CERT, _KEY  for calling agents
   PREFECT_API_URL            default: Prefect's own settings, else http://127.0.0.1:4200/api
   PREFECT_API_AUTH_STRING    needed, with https, for a Prefect server beyond loopback

@@ -20,14 +20,16 @@ LONGEST_DEFAULT = 40
 def set_naming(session: Session, project: Project, naming: ContainerNaming | None) -> None:
     """Give the project its naming; a container project without one gets one made of its name.
 
-    Raises Refused: 409 for a prefix that another project has, 422 where the name gives none.
+    Raises Refused: 409 for a prefix that another project has; 422 where the name gives none, or another project's.
     """
-    if naming is None and project.type == "container":
-        naming = default_naming(project.name)
     if naming is not None:
         _check_prefix_is_free(session, project, naming.prefix)
+    elif project.type == "container":
+        naming = default_naming(project.name)
+        other = _other_with(session, project, naming.prefix)
+        if other is not None:
+            raise invalid(FIELD, f"is needed: the name gives the prefix {naming.prefix!r}, project {other}'s")
     project.container_naming = naming
-    project.container_prefix = naming.prefix if naming is not None else None
 
 
 def default_naming(name: str) -> ContainerNaming:
@@ -40,11 +42,15 @@ def default_naming(name: str) -> ContainerNaming:
 
 
 def _check_prefix_is_free(session: Session, project: Project, prefix: str) -> None:
-    query = select(Project.name, Project.id).where(Project.container_prefix == prefix)
-    other = next((row.name for row in session.execute(query) if row.id != project.id), None)
+    other = _other_with(session, project, prefix)
     if other is not None:
         field = f"{FIELD}.prefix"
         message = f"the prefix {prefix!r} is project {other}'s"
         raise Refused(
             409, f"cannot name the containers: {message}", (FieldError(field=field, message=message),)
         )
+
+
+def _other_with(session: Session, project: Project, prefix: str) -> str | None:
+    query = select(Project.name, Project.id).where(Project.container_prefix == prefix)
+    return next((row.name for row in session.execute(query) if row.id != project.id), None)

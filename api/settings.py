@@ -32,7 +32,7 @@ class ApiSettings:
     viewer_token: str | None = field(default=None, repr=False)
     prefect_url: str | None = None
     report_history_days: int = 30
-    """How long process reports are kept (HOIST_API_REPORT_HISTORY_DAYS); each client's newest always is."""
+    """How long reports are kept (HOIST_API_REPORT_HISTORY_DAYS); each client's newest always is."""
     prefect_auth: bool = False
     """Whether PREFECT_API_AUTH_STRING is set."""
 

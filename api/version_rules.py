@@ -15,6 +15,7 @@ NOTHING_PROVEN = (
 NEEDED = "is needed"
 OF_SCRIPTS_ALONE = "only a script project has it: leave it out"
 IN_DEPLOY_CONFIG = "a container project has it in deploy_config: leave it out"
+ALWAYS_JUDGED = "a container is always judged by what runs: leave it out"
 OF_CONTAINERS_ALONE = "only a container project has it: leave it out"
 
 
@@ -71,3 +72,5 @@ def _container_faults(version: Described) -> Iterator[tuple[str, str]]:
             yield field, OF_SCRIPTS_ALONE
     if getattr(version, "env", None):
         yield "env", IN_DEPLOY_CONFIG
+    if version.evidence is not None and version.evidence.source == "exit_code":
+        yield "evidence.source", ALWAYS_JUDGED

@@ -17,6 +17,7 @@ need mount mount umount
 need procps ps
 need docker.io dockerd containerd runc
 need iptables iptables
+need busybox-static busybox
 need iproute2 ss ip
 need gcc gcc
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)

@@ -52,6 +52,12 @@ class UpgradeForm(BaseModel):
     allow_downgrade: bool = Field(default=False, title="Also clients that have a newer version")
     timeout_s: int | None = Field(default=None, title="Script timeout (seconds)")
     detach_method: DetachMethod | Literal[""] = Field(default="", title="Detach method")
+    container_prefix: str = Field(
+        default="", title="Container prefix", description="Where it isn't to be the project's."
+    )
+    container_template: str = Field(
+        default="", title="Container name template", description="For example ${PREFIX}-${ENV}-${INDEX}."
+    )
 
 
 def _listed(text: str) -> list[str]:
@@ -71,6 +77,11 @@ def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
         "health_timeout_s": form.health_timeout_s,
     }
     return {name: value for name, value in given.items() if value is not None} or None
+
+
+def _naming_of(form: UpgradeForm) -> dict[str, str] | None:
+    given = {"prefix": form.container_prefix.strip(), "template": form.container_template.strip()}
+    return {name: value for name, value in given.items() if value} or None
 
 
 def parse_form(form: UpgradeForm | dict[str, Any]) -> UpgradeForm:
@@ -114,6 +125,7 @@ def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
         "allow_downgrade": form.allow_downgrade,
         "timeout_s": form.timeout_s,
         "detach_method": form.detach_method or None,
+        "container_naming": _naming_of(form),
         "created_by": created_by,
     }
     try:
@@ -122,7 +134,13 @@ def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
         raise PlanningError(f"cannot read the request: {one_line(error)}") from None
 
 
-_SPOKEN = {"client_ids": "clients", "exclude_client_ids": "exclude", "project_id": "project"}
+_SPOKEN = {
+    "client_ids": "clients",
+    "exclude_client_ids": "exclude",
+    "project_id": "project",
+    "prefix": "container_prefix",
+    "template": "container_template",
+}
 
 
 def one_line(error: ValidationError) -> str:

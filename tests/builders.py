@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
+from agent.wire.containers import DeployConfig
+from agent.wire.naming import ContainerNaming
 from agent.wire.processes import ProcessConfig
 from db.documents.deploy_request import DeployTaskRequest
 from db.documents.evidence import EvidenceConfig
@@ -55,6 +57,24 @@ def create_version(session: Session, project: Project, version: str = "1.4", **v
         "uninstall_script": f"echo uninstall {version}",
         "process_config": ProcessConfig(),
         "evidence": EvidenceConfig(source="exit_code"),
+        "env": {},
+    }
+    return _add(session, Version(project_id=project.id, version=version, **{**defaults, **values}))
+
+
+def create_container_project(session: Session, name: str = "shop", **values) -> Project:
+    """A container project whose prefix is its name."""
+    defaults = {"type": "container", "container_naming": ContainerNaming(prefix=name)}
+    return create_project(session, name, **{**defaults, **values})
+
+
+def create_container_version(session: Session, project: Project, version: str = "1.4", **values) -> Version:
+    """An active version whose image is tagged with its name."""
+    defaults = {
+        "status": "active",
+        "deploy_config": DeployConfig(image=f"{project.name}:{version}"),
+        "process_config": ProcessConfig(),
+        "evidence": EvidenceConfig(),
         "env": {},
     }
     return _add(session, Version(project_id=project.id, version=version, **{**defaults, **values}))

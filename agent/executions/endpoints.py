@@ -27,7 +27,7 @@ class CancelRequest(MutatingRequest):
 
 
 def execution_endpoints(executions: Executions) -> list[Endpoint]:
-    """`release.execute` and what is asked about its executions."""
+    """`release.execute`, and what is asked about executions."""
 
     async def execute(call: Call) -> object:
         return await executions.execute(call.body)

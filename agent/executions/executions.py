@@ -12,17 +12,14 @@ from datetime import UTC, datetime
 from agent.endpoints import Reply
 from agent.errors import Refused
 from agent.executions import output
-from agent.executions.ending import claim_ending, end_processes, started_by
+from agent.executions.ending import claim_ending
 from agent.executions.entry import Entry
-from agent.executions.files import files_of
 from agent.executions.journal import Journal
-from agent.executions.methods import check_host_can, detach_method_of, disk_full, prepare_work_dir
-from agent.executions.outcome import outcome
-from agent.executions.record import Record, digest_of
-from agent.executions.resume import give_up, running_wrapper
-from agent.executions.spawn import Wrapper, spawn
-from agent.executions.tree import Started, boot_id
-from agent.executions.watching import wait_for_exit
+from agent.executions.methods import disk_full
+from agent.executions.record import Command, Kind, Record, digest_of
+from agent.executions.scripts import ScriptWay
+from agent.executions.tree import boot_id
+from agent.executions.ways import Carried, Way
 from agent.fences import Fences
 from agent.settings import AgentSettings
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog, ExecutionState
@@ -42,8 +39,18 @@ def _now() -> datetime:
 class Executions:
     """All executions of this agent. One of a project runs at a time; an id runs once."""
 
-    def __init__(self, settings: AgentSettings, fences: Fences, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        fences: Fences,
+        clock: Callable[[], datetime] = _now,
+        containers: Way | None = None,
+    ) -> None:
+        """`containers`: how container deployments are carried out; None: there are none."""
         self._settings = settings
+        self._ways: dict[Kind, Way] = {"script": ScriptWay(settings)}
+        if containers is not None:
+            self._ways["container"] = containers
         self._fences = fences
         self._clock = clock
         self._journal = Journal(settings.state_dir)
@@ -84,7 +91,7 @@ class Executions:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def execute(self, request: ExecuteRequest) -> Reply:
+    async def execute(self, request: Command) -> Reply:
         """202 with the execution; 200 with what it is now, where its id is known; refuses with 409, 422 or 507."""
         entry = self._entries.get(request.execution_id)
         if entry is not None:
@@ -138,7 +145,7 @@ class Executions:
         now = entry.record.model_copy(update={"output_bytes": size, "pid": pid})
         return now.execution(output.tail(entry.paths.output))
 
-    async def _repeat(self, entry: Entry, request: ExecuteRequest) -> Reply:
+    async def _repeat(self, entry: Entry, request: Command) -> Reply:
         if entry.record.digest != digest_of(request):
             detail = (
                 f"cannot start execution {request.execution_id}: it is known already, with another request"
@@ -148,18 +155,18 @@ class Executions:
         entry.raise_refusal()
         return Reply(200, self._execution(entry))
 
-    def _new_entry(self, request: ExecuteRequest) -> Entry:
-        method = detach_method_of(request) if request.detach_process else None
-        if method is None and request.detach_method is not None:
-            detach_method_of(request)
-        check_host_can(request, self._settings.state_dir, self._settings.min_free_bytes)
-        record = Record.of(request, method, self._boot_id, self._clock())
+    def _new_entry(self, request: Command) -> Entry:
+        way = self._ways["script" if isinstance(request, ExecuteRequest) else "container"]
+        record = way.accept(request, self._boot_id, self._clock())
         return Entry(record, self._journal.paths(request.execution_id))
 
-    async def _accept(self, entry: Entry, request: ExecuteRequest) -> None:
+    def _way(self, entry: Entry) -> Way:
+        return self._ways[entry.record.kind]
+
+    async def _accept(self, entry: Entry, request: Command) -> None:
         try:
             await asyncio.to_thread(self._write, entry, request)
-            wrapper = await spawn(entry.record, entry.paths)
+            carried = await self._way(entry).begin(entry.record, entry.paths)
         except Refused as refused:
             self._forget(entry, refused)
         except Exception as error:
@@ -171,12 +178,11 @@ class Executions:
         else:
             started = {"state": ExecutionState.RUNNING, "started_at": self._clock()}
             entry.record = entry.record.model_copy(update=started)
-            self._in_background(self._follow(entry, wrapper))
+            self._in_background(self._follow(entry, carried))
             entry.accepted.set()
 
-    def _write(self, entry: Entry, request: ExecuteRequest) -> None:
-        files = files_of(request, entry.record, entry.paths, self._settings)
-        prepare_work_dir(request)
+    def _write(self, entry: Entry, request: Command) -> None:
+        files = self._way(entry).files(request, entry.record, entry.paths)
         try:
             self._journal.create(entry.record, files)
         except OSError as error:
@@ -191,10 +197,11 @@ class Executions:
         entry.accepted.set()
         entry.ended.set()
 
-    async def _follow(self, entry: Entry, wrapper: Wrapper | None) -> None:
-        """From the running wrapper to the journalled end."""
+    async def _follow(self, entry: Entry, carried: Carried | None) -> None:
+        """From what is under way to the journalled end."""
         try:
-            await self._wait_for(entry, wrapper)
+            if carried is not None:
+                await self._wait_for(entry, carried)
         except Exception:
             # What its files say decides; without a status in them it is lost.
             log.exception("cannot watch execution %s", entry.record.execution_id)
@@ -203,13 +210,10 @@ class Executions:
             await asyncio.wait([entry.ending])
         await self._finish(entry)
 
-    async def _wait_for(self, entry: Entry, wrapper: Wrapper | None) -> None:
-        if wrapper is None:
-            give_up(entry.paths)
-            return
+    async def _wait_for(self, entry: Entry, carried: Carried) -> None:
         timer = self._in_background(self._time_out(entry))
         try:
-            await wait_for_exit(wrapper.started.pid, wrapper.child)
+            await carried.wait()
         finally:
             timer.cancel()
 
@@ -222,8 +226,7 @@ class Executions:
     def _begin_ending(self, entry: Entry, reason: str) -> None:
         if entry.ending is None and not entry.exited.is_set():
             claim_ending(entry.paths, reason)
-            ending = end_processes(entry.record.execution_id, entry.paths, entry.exited)
-            entry.ending = self._in_background(ending)
+            entry.ending = self._in_background(self._way(entry).end(entry))
 
     async def _finish(self, entry: Entry) -> None:
         """Whatever goes wrong, the execution ends here, and its project is free again."""
@@ -242,10 +245,8 @@ class Executions:
         entry.ended.set()
 
     async def _outcome(self, entry: Entry) -> Record:
-        left = Started(frozenset(), ())
-        if entry.paths.read_ended_by() is not None:
-            left = await asyncio.to_thread(started_by, entry.record.execution_id, entry.paths)
-        return outcome(entry.record, entry.paths, left, boot_id=self._boot_id, now=self._clock())
+        judge = self._way(entry).judge
+        return await asyncio.to_thread(judge, entry.record, entry.paths, self._boot_id, self._clock())
 
     def _keep(self, entry: Entry, record: Record) -> None:
         try:
@@ -289,8 +290,8 @@ class Executions:
             entry.exited.set()
             entry.ended.set()
             return
-        wrapper = await running_wrapper(entry.paths, self._boot_id)
-        if wrapper is None:
+        carried = await self._way(entry).resume(record, entry.paths)
+        if carried is None:
             entry.exited.set()
             await self._finish(entry)
             return
@@ -299,10 +300,11 @@ class Executions:
         self._running[record.project_id] = entry
         if entry.paths.read_ended_by() is not None:
             self._begin_ending(entry, "cancelled")
-        self._in_background(self._follow(entry, wrapper))
+        self._in_background(self._follow(entry, carried))
 
     async def _end_attached(self) -> None:
-        attached = [entry for entry in self._running.values() if entry.record.method is None]
+        running = self._running.values()
+        attached = [one for one in running if one.record.kind == "script" and one.record.method is None]
         for entry in attached:
             self._begin_ending(entry, "agent_stopped")
         with contextlib.suppress(TimeoutError):

@@ -68,9 +68,9 @@ class Journal:
             shutil.rmtree(paths.directory, ignore_errors=True)
 
     def forget_secrets(self, execution_id: str) -> None:
-        """Remove the script and its environment: they have served."""
+        """Remove the script and its environment, or the container's request: they have served."""
         paths = self.paths(execution_id)
-        for path in (paths.script, paths.env):
+        for path in (paths.script, paths.env, paths.request):
             path.unlink(missing_ok=True)
 
     def load(self) -> Iterator[Record]:

@@ -34,6 +34,11 @@ def check_host_can(request: ExecuteRequest, state_dir: Path, min_free_bytes: int
         raise refused_field("interpreter", "this host has no such program")
     if request.run_as is not None:
         _check_user(request.run_as)
+    check_room(state_dir, min_free_bytes)
+
+
+def check_room(state_dir: Path, min_free_bytes: int) -> None:
+    """Refuse (507) where the disk is too full for anything to be started."""
     disk = os.statvfs(state_dir)
     if disk.f_bavail * disk.f_frsize < min_free_bytes or (disk.f_files and disk.f_favail < 100):
         raise disk_full(state_dir)
@@ -55,6 +60,9 @@ def prepare_work_dir(request: ExecuteRequest) -> None:
         if user is not None:
             # The directory above may be the user's own, who could put a link in its place meanwhile.
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except FileExistsError as error:
+        if not path.is_dir():  # else another execution was faster
+            raise refused_field("work_dir", "something else is there") from error
     except OSError as error:
         raise refused_field("work_dir", f"cannot make it: {error.strerror}") from error
 

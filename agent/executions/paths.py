@@ -52,6 +52,26 @@ class ExecutionPaths:
         return self.directory / "env"
 
     @property
+    def request(self) -> Path:
+        """What a container deployment was asked for, a registry's credentials included; gone once it has ended."""
+        return self.directory / "request.json"
+
+    @property
+    def swap(self) -> Path:
+        """How far a container deployment is."""
+        return self.directory / "swap.json"
+
+    @property
+    def deployed(self) -> Path:
+        """What a container deployment came to."""
+        return self.directory / "container.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why a container deployment failed, for the operator."""
+        return self.directory / "error"
+
+    @property
     def plan(self) -> Path:
         """The wrapper's variables."""
         return self.directory / "plan"

@@ -3,28 +3,44 @@
 import hashlib
 import json
 from datetime import datetime
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from agent.wire.executions import DetachMethod, ExecuteRequest, Execution, ExecutionState, Operation
+from agent.wire.containers import ContainerDeployRequest
+from agent.wire.executions import (
+    DeployedContainer,
+    DetachMethod,
+    ExecuteRequest,
+    Execution,
+    ExecutionState,
+    Operation,
+)
+
+Command = ExecuteRequest | ContainerDeployRequest
+Kind = Literal["script", "container"]
 
 
 class Record(BaseModel):
-    """One execution, without its script and environment. `method` None: attached to the agent. `pid`: the script's."""
+    """One execution, without its script and environment. `method` None: attached to the agent. `pid`: the script's.
+
+    `kind`: a script's wrapper carries it out, or the agent itself: a container's has no work_dir and no method.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    kind: Kind = "script"
     execution_id: str
     project_id: str
-    release_id: str
-    target_id: str
+    release_id: str | None = None
+    target_id: str | None = None
     operation: Operation
     version: str
     previous_version: str | None = None
-    work_dir: str
+    work_dir: str | None = None
     run_as: str | None = None
     timeout_s: int
-    method: DetachMethod | None
+    method: DetachMethod | None = None
     digest: str
     boot_id: str
     accepted_at: AwareDatetime
@@ -35,14 +51,16 @@ class Record(BaseModel):
     finished_at: AwareDatetime | None = None
     error: str | None = None
     output_bytes: int = 0
+    container: DeployedContainer | None = None
 
     @classmethod
-    def of(
-        cls, request: ExecuteRequest, method: DetachMethod | None, boot_id: str, now: datetime
-    ) -> "Record":
+    def of(cls, request: Command, method: DetachMethod | None, boot_id: str, now: datetime) -> "Record":
         """The record of a request as it is accepted."""
         kept = request.model_dump(include=set(cls.model_fields))
-        return cls(**kept, method=method, digest=digest_of(request), boot_id=boot_id, accepted_at=now)
+        kind: Kind = "script" if isinstance(request, ExecuteRequest) else "container"
+        return cls(
+            **kept, kind=kind, method=method, digest=digest_of(request), boot_id=boot_id, accepted_at=now
+        )
 
     def lost(self, error: Exception, now: datetime) -> "Record":
         """The record as it ends where the agent itself can't follow it any more, because of `error`."""
@@ -67,10 +85,11 @@ class Record(BaseModel):
             output_bytes=self.output_bytes,
             error=self.error,
             detach_method=self.method,
+            container=self.container,
         )
 
 
-def digest_of(request: ExecuteRequest) -> str:
-    """What makes two requests the same: everything but who asks under which lease."""
-    content = request.model_dump(mode="json", exclude={"client_id", "fence"})
+def digest_of(request: Command) -> str:
+    """What makes two requests the same: everything but who asks under which lease, and a registry's credentials."""
+    content = request.model_dump(mode="json", exclude={"client_id", "fence", "registry_auth"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

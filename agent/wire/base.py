@@ -36,6 +36,16 @@ UtcDatetime = Annotated[
 """An aware time, kept and written in UTC (RFC 3339)."""
 
 
+_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL that JSON escapes; where the backslash itself is escaped, it is text that only looks like one."""
+
+
+def check_no_nul(document: BaseModel) -> None:
+    """Raises ValueError where a NUL is anywhere in it: PostgreSQL stores none."""
+    if _NUL_IN_JSON.search(document.model_dump_json()):
+        raise ValueError("must not contain a NUL character")
+
+
 def _no_nul(value: str) -> str:
     if "\x00" in value:
         raise ValueError("must not contain a NUL character")
@@ -52,7 +62,7 @@ def _absolute_path(value: str) -> str:
 
 def _environment(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
-        if not _ENV_NAME.match(name):
+        if not _ENV_NAME.fullmatch(name):
             raise ValueError(
                 "a variable's name must be letters, digits and underscores, not starting with a digit"
             )

@@ -17,6 +17,7 @@ from agent.wire.base import (
     Text,
     UtcDatetime,
     VersionName,
+    check_no_nul,
 )
 from agent.wire.executions import Operation
 from agent.wire.naming import ContainerNaming, Prefix
@@ -53,7 +54,7 @@ class VolumeMount(Request):
     @field_validator("source")
     @classmethod
     def _is_path_or_name(cls, source: str) -> str:
-        if not _VOLUME.match(source) or ".." in source.split("/"):
+        if not _VOLUME.fullmatch(source) or ".." in source.split("/"):
             raise ValueError("a volume's source is an absolute path without '..', or a volume's name")
         return source
 
@@ -142,7 +143,7 @@ class DeployConfig(Request):
     @field_validator("image")
     @classmethod
     def _is_reference(cls, image: str) -> str:
-        if not _IMAGE.match(image):
+        if not _IMAGE.fullmatch(image):
             raise ValueError(
                 "an image is a reference such as registry.example:5000/shop:1.5 or shop@sha256:…"
             )
@@ -303,6 +304,5 @@ class ContainerReport(Answer):
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:
-        if "\x00" in self.model_dump_json().replace("\\u0000", "\x00"):
-            raise ValueError("must not contain a NUL character")
+        check_no_nul(self)
         return self

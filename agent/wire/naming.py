@@ -1,9 +1,11 @@
 """`container_naming`: how a project's containers are called. The names themselves are made in `agent/naming.py`."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from agent.wire.base import Request
 
@@ -60,13 +62,9 @@ class ContainerNaming(Request):
 
     @model_validator(mode="after")
     def _gives_names(self) -> Self:
-        if self.prefix.endswith(self.separator):
-            raise ValueError("prefix must not end with the separator")
-        tokens = self.tokens()
-        self._check_begins_with_prefix(tokens)
-        shortest = self._shortest(tokens)
-        if self.max_length < shortest:
-            raise ValueError(f"max_length is too small: the shortest name needs {shortest} characters")
+        faults = [_blame(field, message) for field, message in self._faults()]
+        if faults:
+            raise ValidationError.from_exception_data("ContainerNaming", faults, hide_input=True)
         return self
 
     def tokens(self) -> tuple[Token, ...]:
@@ -82,23 +80,38 @@ class ContainerNaming(Request):
             tokens.append(("variable", name))
         return tuple(tokens)
 
-    def _check_begins_with_prefix(self, tokens: tuple[Token, ...]) -> None:
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """Each field that is to blame, and why."""
+        if self.prefix.endswith(self.separator):
+            yield "prefix", "must not end with the separator"
+        try:
+            tokens = self.tokens()
+        except ValueError as error:
+            yield "template", str(error)
+            return
         text = "".join(self.prefix if token == ("variable", "PREFIX") else _shown(token) for token in tokens)
         if text == self.prefix and len(text) < SHORTEST_NAME:
-            raise ValueError("prefix is too short to be a name of its own: it needs two characters")
+            yield "prefix", "is too short to be a name of its own: it needs two characters"
         if text != self.prefix and not text.startswith(self.prefix + self.separator):
-            raise ValueError("a template begins with ${PREFIX} and the separator, or is ${PREFIX} alone")
+            yield "template", "a template begins with ${PREFIX} and the separator, or is ${PREFIX} alone"
+        shortest = self._shortest(tokens, alone=text == self.prefix)
+        if self.max_length < shortest:
+            yield "max_length", f"is too small: the shortest name needs {shortest} characters"
 
-    def _shortest(self, tokens: tuple[Token, ...]) -> int:
+    def _shortest(self, tokens: tuple[Token, ...], *, alone: bool) -> int:
         """The prefix, whatever is never cut, and the index that is added where the template has none."""
-        kept = [
-            _UNIQUE_CHARACTERS[name]
-            for kind, name in tokens
-            if kind == "variable" and name in _UNIQUE_CHARACTERS
-        ]
+        beyond = tokens[1:] if tokens[0] == ("variable", "PREFIX") else tokens
+        kept = [self._kept(name) for kind, name in beyond if kind == "variable" and not alone]
         has_index = ("variable", "INDEX") in tokens
         own_end = 0 if has_index else len(self.separator) + INDEX_DIGITS
-        return len(self.prefix) + len(self.separator) + sum(kept) + own_end
+        return len(self.prefix) + (0 if alone else len(self.separator)) + sum(kept) + own_end
+
+    def _kept(self, variable: str) -> int:
+        return len(self.prefix) if variable == "PREFIX" else _UNIQUE_CHARACTERS.get(variable, 0)
+
+
+def _blame(field: str, message: str) -> InitErrorDetails:
+    return {"type": PydanticCustomError("value_error", message), "loc": (field,), "input": None}
 
 
 def _shown(token: Token) -> str:

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agent.wire.base import Answer, ClientId, FiniteFloat, OpaqueId, Request, Text, UtcDatetime, VersionName
+from agent.wire.base import (
+    Answer,
+    ClientId,
+    FiniteFloat,
+    OpaqueId,
+    Request,
+    Text,
+    UtcDatetime,
+    VersionName,
+    check_no_nul,
+)
 
 RuleType = Literal["name", "cmdline", "pidfile", "port"]
 ProcessStatus = Literal["running", "sleeping", "disk_sleep", "stopped", "zombie", "idle"]
@@ -130,6 +140,5 @@ class ProcessReport(Answer):
 
     @model_validator(mode="after")
     def _no_nul(self) -> "ProcessReport":
-        if "\x00" in self.model_dump_json().replace("\\u0000", "\x00"):
-            raise ValueError("must not contain a NUL character")
+        check_no_nul(self)
         return self

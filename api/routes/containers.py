@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from agent.naming import Claims
-from agent.wire.containers import ContainerReport
+from agent.wire.containers import ContainerInfo, ContainerReport
 from api.body import StrictRoute
 from api.calls import Asked, Posted
 from api.errors import Refused
@@ -22,9 +22,9 @@ from api.schemas.containers import (
     ProjectCount,
 )
 from api.schemas.reports import ReportAccepted
-from db.models import LatestContainerReport, Project
+from db.models import Project
 from db.queries import clients, projects
-from db.queries.containers import list_named_projects, list_newest_reports
+from db.queries.containers import NewestReport, list_named_projects, list_newest_reports
 
 router = APIRouter(prefix="/release", tags=["reports"], route_class=StrictRoute)
 
@@ -64,13 +64,13 @@ def list_containers(project: str, call: Asked) -> Response:
     return Reply(200, answer).response()
 
 
-def _of_project(report: LatestContainerReport, owner: Project, claims: Claims) -> ClientContainers | None:
+def _of_project(report: NewestReport, owner: Project, claims: Claims) -> ClientContainers | None:
     mine = []
     for container in report.containers:
-        claim = claims.owner_of(container.container_name)
+        claim = claims.owner_of(container["container_name"])
         if claim is not None and claim.project_id == owner.id:
             matched = {"matched_project": owner.name, "matched_prefix": claim.prefix}
-            mine.append(container.model_copy(update=matched))
+            mine.append(ContainerInfo.model_validate({**container, **matched}))
     if not mine:
         return None
     return ClientContainers(
@@ -89,10 +89,10 @@ def overview_containers(call: Asked) -> Response:
     for report in reports:
         total += len(report.containers)
         for container in report.containers:
-            claim = claims.owner_of(container.container_name)
+            claim = claims.owner_of(container["container_name"])
             if claim is not None:
                 counts[claim.project_id] += 1
-                running[claim.project_id] += container.state == "running"
+                running[claim.project_id] += container["state"] == "running"
     by_project = tuple(
         ProjectCount(
             project_id=project_id,

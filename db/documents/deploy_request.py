@@ -22,6 +22,12 @@ class NamingOverride(Request):
     prefix: Prefix | None = None
     template: Template | None = None
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.prefix is None and self.template is None:
+            raise ValueError("give prefix, template, or both")
+        return self
+
 
 class DeployTaskRequest(Request):
     """Bring clients of a project to a version. Fields of later issues (canary, schedule, auto_rollback) are refused."""

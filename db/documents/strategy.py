@@ -11,7 +11,7 @@ _SHARE = re.compile(r"^(100|[1-9][0-9]?)%$")
 
 
 def _share(value: str) -> str:
-    if not _SHARE.match(value):
+    if not _SHARE.fullmatch(value):
         raise ValueError('a share is written "1%" to "100%"')
     return value
 

@@ -1,7 +1,7 @@
 """Projects and their environments."""
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from agent.wire.naming import ContainerNaming
 from db.documents.strategy import Strategy
@@ -21,6 +21,11 @@ class Project(Keyed, Timestamped, Base):
     default_strategy: Mapped[Strategy | None] = mapped_column(DocumentType(Strategy))
     container_naming: Mapped[ContainerNaming | None] = mapped_column(DocumentType(ContainerNaming))
     container_prefix: Mapped[str | None] = mapped_column(String(100))
+
+    @validates("container_naming")
+    def _keep_prefix(self, _key: str, naming: ContainerNaming | None) -> ContainerNaming | None:
+        self.container_prefix = naming.prefix if naming is not None else None
+        return naming
 
 
 class Environment(Keyed, Timestamped, Base):

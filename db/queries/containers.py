@@ -1,16 +1,35 @@
 """What clients' containers are, as they reported them last."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, type_coerce
 from sqlalchemy.orm import Session
 
 from db.models import LatestContainerReport, Project
+from db.types import JsonType
 
 
-def list_newest_reports(session: Session) -> Sequence[LatestContainerReport]:
+@dataclass(frozen=True, slots=True)
+class NewestReport:
+    """A client's newest report. `containers` are ContainerInfo documents, not yet read as such: most are nobody's."""
+
+    client_id: str
+    reported_at: datetime
+    containers: Sequence[dict[str, Any]]
+
+
+def list_newest_reports(session: Session) -> list[NewestReport]:
     """The newest report of each client that made one, by client."""
-    return session.scalars(select(LatestContainerReport).order_by(LatestContainerReport.client_id)).all()
+    query = select(
+        LatestContainerReport.client_id,
+        LatestContainerReport.reported_at,
+        type_coerce(LatestContainerReport.containers, JsonType).label("containers"),
+    )
+    rows = session.execute(query.order_by(LatestContainerReport.client_id))
+    return [NewestReport(row.client_id, row.reported_at, row.containers) for row in rows]
 
 
 def list_named_projects(session: Session) -> list[tuple[str, str, str]]:

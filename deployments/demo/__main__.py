@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from deployments.demo import application, upgrade
+from deployments.demo import application, containers, upgrade
 from deployments.demo.environment import free_port
 from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet, default_root
@@ -50,8 +52,9 @@ def run(root: Path, leave: bool) -> int:
         say(f"ended {count} processes that an earlier demo left")
     say("starting Prefect's server, the release API, a worker and three agents")
     fleet = Fleet(root, CLIENTS, cache=root / CACHE)
+    engine = containers.find_engine(say)
     try:
-        status = tell(fleet)
+        status = tell(fleet, engine)
         if not leave:
             say("press Ctrl-C to stop everything")
             threading.Event().wait()
@@ -68,30 +71,71 @@ def run(root: Path, leave: bool) -> int:
         say("stopping everything")
         fleet.stop()
         stop_applications(root)
+        if engine is not None:
+            engine.remove_containers()
         say("stopped")
 
 
-def tell(fleet: Fleet) -> int:
+def tell(fleet: Fleet, engine: containers.Engine | None) -> int:
     """The story; the exit status: 0 only where every application says itself that it is the new version."""
     fleet.start_servers()
     ports = {client_id: free_port() for client_id in fleet.agents}
     for client_id, agent in fleet.agents.items():
         application.prepare_host(agent.home, ports[client_id])
+        if engine is not None:
+            agent.environ["HOIST_AGENT_DOCKER_HOST"] = engine.host
     fleet.start_agents()
     project_id = upgrade.register(fleet)
+    container_project = containers.register(fleet, engine) if engine is not None else None
     say(f"the release API and {len(ports)} agents are up, {application.NAME} is registered")
     fleet.serve_deployments()
     say("the worker serves the deployments")
+    beside = ThreadPoolExecutor(1)
+    try:
+        boxes = beside.submit(deploy_containers, fleet, container_project) if container_project else None
+        status = upgrade_application(fleet, project_id, ports)
+        if engine is not None and boxes is not None and container_project is not None:
+            status = max(status, show_containers(fleet, engine, boxes.result(), container_project))
+    finally:
+        beside.shutdown(wait=False)  # what it waits for ends with the fleet
+    print(f"release API   {fleet.api_url}/docs\n", flush=True)
+    return status
+
+
+def upgrade_application(fleet: Fleet, project_id: str, ports: dict[str, int]) -> int:
+    """Install it, upgrade it, show what came of it; 0 where every application itself says so."""
     installed = upgrade.install(fleet, project_id, say)
     if installed["status"] != "completed":
         raise DemoError(f"the installation ended {installed['status']}")
     upgraded = upgrade.upgrade(fleet, project_id, say)
     print(f"\n{upgrade.table(upgrade.read_back(fleet, project_id, ports))}\n", flush=True)
     print(f"deploy task   {upgraded['status']}: {upgraded['success_count']} of {upgraded['total_count']}")
-    print(f"Prefect run   {upgraded['flow_run_url']}")
-    print(f"release API   {fleet.api_url}/docs\n", flush=True)
+    print(f"Prefect run   {upgraded['flow_run_url']}", flush=True)
     served = {client_id: application.served_version(port) for client_id, port in ports.items()}
     return upgrade.exit_status(upgraded, served, say)
+
+
+def deploy_containers(fleet: Fleet, project_id: str) -> dict[str, Any]:
+    """Install the container project and upgrade it; the upgrade's deploy task."""
+    installed = containers.install(fleet, project_id, say)
+    if installed["status"] != "completed":
+        raise DemoError(f"the installation of containers ended {installed['status']}")
+    return containers.upgrade(fleet, project_id, say)
+
+
+def show_containers(
+    fleet: Fleet, engine: containers.Engine, upgraded: dict[str, Any], project_id: str
+) -> int:
+    """What came of the container project; 0 where every container itself says so."""
+    head = ("client", "container", "version", "image", "state", "memory MB")
+    rows = [
+        (r.client, r.container, r.version, r.image, r.state, r.memory_mb)
+        for r in containers.read_back(fleet, upgraded, project_id)
+    ]
+    print(f"\n{upgrade.lay_out(head, rows)}\n", flush=True)
+    print(f"deploy task   {upgraded['status']}: {upgraded['success_count']} of {upgraded['total_count']}")
+    print(f"Prefect run   {upgraded['flow_run_url']}", flush=True)
+    return upgrade.exit_status(upgraded, containers.served_versions(fleet, engine), say, wanted=containers.TO)
 
 
 def say(line: str) -> None:

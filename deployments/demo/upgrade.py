@@ -1,7 +1,7 @@
 """The demo's story: register, install the first version, upgrade whoever has it, read back what came of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet
 
 ENDED = ("completed", "failed", "cancelled", "rolled_back", "paused")
-_STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
+STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def register(fleet: Fleet) -> str:
 
 def install(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Install the first version on every client, all at once."""
-    strategy = _STRATEGY | {"waves": ["100%"]}
+    strategy = STRATEGY | {"waves": ["100%"]}
     request = {
         "version": application.FROM,
         "operation": "install",
@@ -55,7 +55,7 @@ def install(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[s
 def upgrade(fleet: Fleet, project_id: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Upgrade whoever has the first version."""
     request = {"version": application.TO, "operation": "update", "auto_select_clients": True}
-    request |= {"source_version": application.FROM, "strategy": _STRATEGY}
+    request |= {"source_version": application.FROM, "strategy": STRATEGY}
     return run(fleet, {"project_id": project_id, **request}, say)
 
 
@@ -66,14 +66,17 @@ def run(
     task = fleet.api.post("/tasks", **request)
     started = fleet.api.post(f"/tasks/{task['id']}/start")
     clients = ", ".join(task["client_ids"])
-    say(f"{request['operation']} {request['version']} on {clients}: {started.get('flow_run_url')}")
+    name = fleet.api.get(f"/projects/{request['project_id']}")["name"]
+    say(f"{name}: {request['operation']} {request['version']} on {clients}: {started.get('flow_run_url')}")
     seen: dict[str, str] = {}
     deadline = time.monotonic() + timeout_s
     while task["status"] not in ENDED:
         time.sleep(0.3)
         crashed = _crash(fleet, started["flow_run_id"])
         task = fleet.api.get(f"/tasks/{task['id']}")
-        _tell_changes(fleet.api.get(f"/tasks/{task['id']}/results"), seen, say)
+        _tell_changes(
+            fleet.api.get(f"/tasks/{task['id']}/results"), seen, lambda line: say(f"  {name} on {line}")
+        )
         if task["status"] not in ENDED and (crashed or time.monotonic() > deadline):
             raise DemoError(
                 f"deploy task {task['id']} stays {task['status']}: {crashed or 'it takes too long'}"
@@ -85,7 +88,7 @@ def _tell_changes(results: list[dict[str, Any]], seen: dict[str, str], say: Call
     for result in results:
         if seen.get(result["client_id"], "pending") != result["status"]:
             seen[result["client_id"]] = result["status"]
-            say(f"  {result['client_id']}: {result['status']}{_why(result)}")
+            say(f"{result['client_id']}: {result['status']}{_why(result)}")
 
 
 def _crash(fleet: Fleet, flow_run_id: str) -> str | None:
@@ -115,13 +118,18 @@ def read_back(fleet: Fleet, project_id: str, ports: dict[str, int]) -> list[Row]
 def table(rows: list[Row]) -> str:
     """The rows as text."""
     head = ("client", "from", "to", "pid", "port", "version proven", "survives agent stop")
-    lines = [
+    return lay_out(
         head,
-        *(
+        [
             (r.client, r.before, r.after, str(r.pid or "–"), r.port, _yes(r.proven), _yes(r.survives))
             for r in rows
-        ),
-    ]
+        ],
+    )
+
+
+def lay_out(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns, as wide as what is in them."""
+    lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     text = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -130,13 +138,18 @@ def table(rows: list[Row]) -> str:
     return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
 
 
-def exit_status(upgraded: dict[str, Any], served: dict[str, str | None], say: Callable[[str], None]) -> int:
-    """0 where the deploy task completed and every application itself `served` the new version (None: no answer)."""
-    wrong = {client_id: version for client_id, version in served.items() if version != application.TO}
+def exit_status(
+    upgraded: dict[str, Any],
+    served: dict[str, str | None],
+    say: Callable[[str], None],
+    wanted: str = application.TO,
+) -> int:
+    """0 where the deploy task completed and every application itself `served` the `wanted` version (None: no answer)."""
+    wrong = {client_id: version for client_id, version in served.items() if version != wanted}
     if not served or upgraded["status"] != "completed":
         say(f"not upgraded: the deploy task ended {upgraded['status']}")
         return 1
-    say(f"not upgraded: {wrong}" if wrong else f"every application says it is {application.TO}")
+    say(f"not upgraded: {wrong}" if wrong else f"every application says it is {wanted}")
     return 1 if wrong else 0
 
 

@@ -1,19 +1,21 @@
 """Whether the fleet is still what a plan was made for, and planning anew where it is not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db.documents.plan import PlannedClient
-from db.models import DeployResult, DeployTask, Version, utc_now
+from db.models import DeployResult, DeployTask, Project, Version, utc_now
 from db.queries.audit import append_audit
+from db.queries.projects import list_environments
 from tasks.decisions.selection import Candidate
-from tasks.errors import WrongStateError
+from tasks.errors import PlanningError, WrongStateError
 from tasks.planning.creating import write_results
-from tasks.planning.drafting import draft_deploy_task
+from tasks.planning.drafting import draft_deploy_task, places_of
 from tasks.planning.fleet import read_members
+from tasks.planning.naming import check_names
 from tasks.planning.scripts import script_sha256
 
 
@@ -21,7 +23,7 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
     """What changed since the plan was made, as sentences, for the clients that are still to be run; sorted by client.
 
     A client that is gone or moved, is held now, has another version, or whose installation failed meanwhile; a script
-    that is another one, or a version that is no longer active.
+    that is another one, or a version that is no longer active; names that would count as another project's by now.
     """
     moment = now or utc_now()
     members = read_members(session, deploy_task.project_id, moment)
@@ -36,7 +38,7 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
         retried = attempts > 0 or deploy_task.request.include_failed
         changes += _client_changes(planned, present.get(planned.client_id), retried)
         changes += _script_changes(planned, versions)
-    return changes
+    return [*changes, *_name_changes(session, deploy_task, pending)]
 
 
 def replan(session: Session, deploy_task: DeployTask, now: datetime, who: str) -> DeployTask:
@@ -85,6 +87,16 @@ def _version_changes(deploy_task: DeployTask, versions: Mapping[str, Version]) -
     version = versions.get(deploy_task.version_id or "")
     if version is not None and version.status != "active" and deploy_task.operation != "uninstall":
         yield f"version {version.version} is {version.status} now"
+
+
+def _name_changes(session: Session, deploy_task: DeployTask, pending: Container[str]) -> Iterator[str]:
+    project = session.get_one(Project, deploy_task.project_id)
+    clients = [one for one in deploy_task.plan.clients if one.client_id in pending]
+    places = places_of(clients, list_environments(session, project.id))
+    try:
+        check_names(session, project, deploy_task.request, places)
+    except PlanningError as error:
+        yield str(error)
 
 
 def _client_changes(planned: PlannedClient, now: Candidate | None, retried: bool) -> Iterator[str]:

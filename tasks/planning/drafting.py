@@ -12,14 +12,14 @@ from db.documents.deploy_request import DeployTaskRequest
 from db.documents.plan import Plan, PlannedClient, Skipped
 from db.documents.strategy import Strategy
 from db.errors import RowNotFoundError
-from db.models import Project, Version
+from db.models import Environment, Project, Version
 from db.queries.projects import find_project
 from db.queries.versions import find_version, get_version, versions_by_name
 from tasks.decisions.selection import Candidate, Wish, order_of, pass_over
 from tasks.decisions.waves import cut_into_waves
 from tasks.errors import NotFoundError, PlanningError
 from tasks.planning.fleet import choose_candidates, read_members, wanted_environments
-from tasks.planning.naming import check_naming
+from tasks.planning.naming import check_names, check_type
 from tasks.planning.scripts import ChosenScript, choose_script
 
 
@@ -45,7 +45,7 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     project = _project(session, request)
     version = _version(session, project, request)
     environments = wanted_environments(session, project, request.environment)
-    check_naming(session, project, request, environments)
+    check_type(project, request)
     members = read_members(session, project.id, now)
     candidates = sorted(choose_candidates(members, request, environments, project), key=order_of)
     wish = _wish(request, version)
@@ -58,6 +58,7 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     to_versions = {candidate.client_id: _to_version(candidate, request, version) for candidate in chosen}
     scripts = _scripts(session, project, request, chosen, to_versions)
     clients = _plan_clients(chosen, to_versions, scripts, strategy)
+    check_names(session, project, request, places_of(clients, environments))
     came_from = {client.from_version for client in clients}
     return Draft(
         project_id=project.id,
@@ -79,6 +80,14 @@ def digest_of(clients: Sequence[PlannedClient]) -> str:
     documents = [client.model_dump(mode="json") for client in clients]
     canonical = json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def places_of(clients: Sequence[PlannedClient], environments: Sequence[Environment]) -> list[tuple[str, str]]:
+    """Every environment (by name) and version that clients are brought to, once each, sorted."""
+    names = {environment.id: environment.name for environment in environments}
+    return sorted(
+        {(names[one.environment_id], one.to_version) for one in clients if one.environment_id in names}
+    )
 
 
 def _project(session: Session, request: DeployTaskRequest) -> Project:

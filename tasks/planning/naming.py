@@ -1,20 +1,25 @@
 """How a deploy task's containers are called, and that nobody takes them for another project's."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from agent.naming import Claim, NamingError, make_name, owner_of
-from agent.wire.naming import ContainerNaming
+from agent.naming import Claim, Claims, NamingError, name_at
+from agent.wire.naming import INDEX_DIGITS, ContainerNaming
 from db.documents.deploy_request import DeployTaskRequest
-from db.models import Environment, Project
+from db.models import Project
 from db.queries.projects import list_claims
 from tasks.errors import PlanningError
 
 FIELD = "container_naming"
 _ANY_TIME = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+_INDEX = re.compile(rf"(?<![0-9])[1-9][0-9]{{0,{INDEX_DIGITS - 1}}}(?![0-9])")
+
+Place = tuple[str, str]
+"""An environment's name, and the version that a client there is brought to."""
 
 
 def effective_naming(project: Project, request: DeployTaskRequest) -> ContainerNaming | None:
@@ -26,33 +31,64 @@ def effective_naming(project: Project, request: DeployTaskRequest) -> ContainerN
     try:
         return ContainerNaming.model_validate(changed)
     except ValidationError as error:
-        why = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors(include_input=False))
-        raise PlanningError(f"cannot name the containers: {why}", FIELD) from None
+        first = error.errors(include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PlanningError(
+            f"cannot name the containers: {field} {first['msg']}", f"{FIELD}.{field}"
+        ) from None
 
 
-def check_naming(
-    session: Session, project: Project, request: DeployTaskRequest, environments: Sequence[Environment]
-) -> None:
-    """Refuse what makes no sense for the project's type, and names that would count as another project's.
-
-    Raises PlanningError, naming the field.
-    """
+def check_type(project: Project, request: DeployTaskRequest) -> None:
+    """Refuse what makes no sense for the project's type, or for the operation. Raises PlanningError, naming the field."""
     if project.type != "container":
         if request.container_naming is not None:
             raise PlanningError(f"project {project.name} deploys no containers: leave it out", FIELD)
         return
     for field in _script_fields(request):
         raise PlanningError(f"project {project.name} deploys containers, not scripts: leave it out", field)
+    if request.operation == "uninstall" and request.container_naming is not None:
+        raise PlanningError("an uninstall makes no container that has a name: leave it out", FIELD)
+
+
+def check_names(
+    session: Session, project: Project, request: DeployTaskRequest, places: Sequence[Place]
+) -> None:
+    """Refuse names that can't be made, or would count as another project's. Raises PlanningError.
+
+    An uninstall makes none, so that what is there can always be taken away.
+    """
+    if project.type != "container" or request.operation == "uninstall":
+        return
     naming = effective_naming(project, request)
     if naming is None:
         raise PlanningError(f"project {project.name} has no container_naming", FIELD)
-    others = {one.project_id: one for one in list_claims(session) if one.project_id != project.id}
-    for other in others.values():
-        if other.prefix == naming.prefix:
-            raise PlanningError(f"the prefix {naming.prefix} is project {_name_of(session, other)}'s", FIELD)
-    claims = [*others.values(), Claim(project.id, naming.prefix, naming.separator)]
-    for environment in environments:
-        _check_owner(session, project, naming, environment.name, claims)
+    claims = list_claims(session)
+    for claim in claims:
+        if claim.prefix == naming.prefix and claim.project_id != project.id:
+            raise PlanningError(
+                f"the prefix {naming.prefix} is project {_name_of(session, claim)}'s", f"{FIELD}.prefix"
+            )
+    index = Claims(claims)
+    for name in _names(naming, claims, places):
+        owner = index.owner_of(name)
+        if owner is not None and owner.project_id != project.id:
+            raise PlanningError(
+                f"a container named {name} would count as project {_name_of(session, owner)}'s, whose prefix is "
+                f"{owner.prefix}: override the prefix or the template, or change one of the two projects' prefixes",
+                FIELD,
+            )
+
+
+def _names(naming: ContainerNaming, claims: Sequence[Claim], places: Sequence[Place]) -> Iterator[str]:
+    """The first name in each place, and those with an index that ends up in another project's prefix (`shop-2`)."""
+    longer = [claim.prefix for claim in claims if claim.prefix.startswith(naming.prefix + naming.separator)]
+    indexes = sorted({1} | {int(digits) for prefix in longer for digits in _INDEX.findall(prefix)})
+    for environment, version in places:
+        for index in indexes:
+            try:
+                yield name_at(naming, index, environment=environment, version=version, at=_ANY_TIME)
+            except NamingError as error:
+                raise PlanningError(f"cannot name the containers: {error}", FIELD) from None
 
 
 def _script_fields(request: DeployTaskRequest) -> Iterator[str]:
@@ -60,22 +96,6 @@ def _script_fields(request: DeployTaskRequest) -> Iterator[str]:
         yield "detach_method"
     if not request.detach_process:
         yield "detach_process"
-
-
-def _check_owner(
-    session: Session, project: Project, naming: ContainerNaming, environment: str, claims: Sequence[Claim]
-) -> None:
-    try:
-        name = make_name(naming, environment=environment, version="1", at=_ANY_TIME)
-    except NamingError as error:
-        raise PlanningError(f"cannot name the containers: {error}", FIELD) from None
-    owner = owner_of(name, claims)
-    if owner is not None and owner.project_id != project.id:
-        raise PlanningError(
-            f"a container named {name} would count as project {_name_of(session, owner)}'s, whose prefix is "
-            f"{owner.prefix}: give one of the two another prefix",
-            FIELD,
-        )
 
 
 def _name_of(session: Session, claim: Claim) -> str:

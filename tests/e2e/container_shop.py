@@ -87,6 +87,15 @@ class ContainerShop:
         """What the release API says of the project's containers."""
         return self.api.get(f"/projects/{self.project}/containers")
 
+    def report_now(self):
+        """Have every client's agent report."""
+        for client in self.clients:
+            agent = self.fleet.agents[client]
+            headers = {"Authorization": f"Bearer {agent.token}"}
+            url = f"{agent.url}/v1/commands/container.report"
+            answer = httpx.post(url, json={"all": True}, headers=headers, timeout=30)
+            assert answer.raise_for_status().json()["delivered"], answer.text
+
     def artifact(self, flow_run_id, key):
         """A table artifact of the run, once it is there."""
 

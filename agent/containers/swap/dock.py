@@ -78,6 +78,18 @@ class Dock:
             except docker.errors.ImageNotFound:
                 return None
 
+    def pull(self, image: str, credentials: dict[str, str] | None) -> Iterator[str | None]:
+        """Have the engine fetch it; a step for each line that it says, with what went wrong, or None."""
+        from docker.utils import parse_repository_tag
+
+        repository, tag = parse_repository_tag(image)
+        with self._api(f"pull {image}") as api:
+            lines = api.pull(
+                repository, tag=tag or "latest", auth_config=credentials, stream=True, decode=True
+            )
+            for line in lines:
+                yield str(line["error"]) if "error" in line else None
+
     def create(self, request: ContainerDeployRequest, name: str) -> str | None:
         """The new container's id, attached to its networks without aliases; None where the name is taken."""
         import docker.errors
@@ -106,12 +118,8 @@ class Dock:
             if not network.aliases:
                 continue
             joined = self._networks(container_id)
-            has = set(joined.get(network.name) or ())
-            if (
-                network.name in joined
-                and set(network.aliases).issubset(has) == on
-                and (on or not has & set(network.aliases))
-            ):
+            has = set(joined.get(network.name) or ()) & set(network.aliases)
+            if network.name in joined and has == (set(network.aliases) if on else set()):
                 continue
             with self._api(f"give {', '.join(network.aliases)} on the network {network.name}") as api:
                 if network.name in joined:

@@ -1,6 +1,7 @@
 """TEST-006, without systemd: scripts and applications outlive the agent, whatever kills it."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,20 @@ def test_nohup_stays_in_the_agents_session_and_setsid_does_not(agent: AgentProce
     session, ignored = ended["output_tail"].splitlines()
     assert (int(session) == agent.process.pid) == (method == "nohup")
     assert bool(int(ignored.split()[1], 16) & 1) == (method == "nohup")
+
+
+def test_agent_under_nohup_lets_no_script_inherit_an_ignored_hangup(tmp_path: Path):
+    process = AgentProcess(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process.start()
+        ended = process.run("e1", "grep SigIgn /proc/$$/status", detach_method="setsid")
+        assert not int(ended["output_tail"].split()[1], 16) & 1
+        process.process.send_signal(signal.SIGHUP)
+        assert process.get("/v1/info")["client_id"] == "web-1"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        process.close()
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])

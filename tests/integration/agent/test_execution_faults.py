@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from agent.errors import Refused
 from agent.executions.executions import Executions
+from agent.executions.methods import prepare_work_dir
 from agent.fences import Fences
 from agent.settings import AgentSettings
 from agent.wire.executions import ExecuteRequest, ExecutionState
@@ -170,3 +173,18 @@ def test_script_is_watched_also_where_no_descriptor_is_left():
     command = [sys.executable, "-c", _WATCH_WITHOUT_A_DESCRIPTOR]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "seen to its end\n", done.stderr
+
+
+def test_work_dir_that_several_executions_make_at_once_is_made_once(tmp_path: Path):
+    at_once = threading.Barrier(8)
+
+    def prepare(name: str) -> None:
+        at_once.wait(60)
+        prepare_work_dir(
+            request(tmp_path, "e", "true").model_copy(update={"work_dir": f"{tmp_path}/{name}/a/b"})
+        )
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(60):
+            for done in [threads.submit(prepare, str(number)) for _ in range(8)]:
+                done.result()

@@ -17,6 +17,7 @@ def test_created_project_answers_with_every_field(operator):
     assert project["name"] == "shop"
     assert project["description"] == "a shop"
     assert project["default_strategy"] is None
+    assert project["container_naming"] is None
     assert project["id"]
     assert project["created_at"].endswith("Z")
     assert operator.get("/release/projects/shop").json() == project
@@ -37,9 +38,7 @@ def test_taken_name_is_409(operator):
         ({"name": "0198c0de-0000-7000-8000-000000000000"}, "name"),
         ({"name": "a/b"}, "name"),
         ({"name": 5}, "name"),
-        ({"type": "container"}, "type"),
         ({"type": "kubernetes"}, "type"),
-        ({"container_naming": {"prefix": "shop"}}, "container_naming"),
         ({"container_config": {}}, "container_config"),
         ({"kubernetes_config": {}}, "kubernetes_config"),
         ({"colour": "red"}, "colour"),

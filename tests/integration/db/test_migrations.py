@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from agent.wire.naming import ContainerNaming
 from db import schema
 from db.__main__ import main
 from db.errors import PermanentDatabaseError
-from db.models import Base
+from db.models import Base, Environment, Project
 from db.session import make_engine
+from tests.builders import NOW, create_environment, create_project
 
 ROOT = Path(__file__).parents[3]
+PROJECT = "01900000-0000-7000-8000-000000000001"
 
 
 @pytest.fixture
@@ -42,6 +47,42 @@ def test_migrations_make_what_the_models_say(engine: Engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_rows_stay_when_the_containers_come_and_go(engine: Engine):
+    schema.upgrade(engine, "0001_initial")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, name, type, created_at, updated_at) "
+                "VALUES (:id, 'shop', 'script', :now, :now)"
+            ),
+            {"id": PROJECT if engine.dialect.name == "postgresql" else PROJECT.replace("-", ""), "now": NOW},
+        )
+    schema.upgrade(engine)
+    with Session(engine) as session, session.begin():
+        create_environment(session, session.get_one(Project, PROJECT))
+        create_project(session, "api", type="container", container_naming=ContainerNaming(prefix="api"))
+    schema.downgrade(engine, "0001_initial")
+    assert not {"container_reports", "latest_container_reports"} & set(inspect(engine).get_table_names())
+    schema.upgrade(engine)
+    with Session(engine) as session:
+        found = session.scalars(select(Project).order_by(Project.name)).all()
+        assert [(project.name, project.container_naming) for project in found] == [
+            ("api", None),
+            ("shop", None),
+        ]
+        assert session.scalar(select(Environment.project_id)) == PROJECT
+
+
+def test_no_two_projects_have_one_prefix(engine: Engine):
+    schema.upgrade(engine)
+    with Session(engine) as session:
+        create_project(session, "shop", container_naming=ContainerNaming(prefix="shop"))
+        create_project(session, "plain")
+        create_project(session, "plainer")
+        with pytest.raises(IntegrityError):
+            create_project(session, "store", container_naming=ContainerNaming(prefix="shop", separator="."))
 
 
 def test_an_unknown_revision_is_refused(engine: Engine):

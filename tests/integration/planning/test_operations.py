@@ -8,7 +8,7 @@ from db.models import Environment, Installation, Version
 from db.session import Database
 from tasks.errors import PlanningError
 from tasks.planning import Draft, preview_deploy_task
-from tests.builders import NOW, create_fleet, create_installation, create_target, create_version
+from tests.builders import NOW, create_fleet, create_installation, create_target
 
 
 def _draft(database: Database, operation: str, **values) -> Draft:
@@ -112,12 +112,3 @@ def test_adopted_versions_that_are_not_registered_can_be_left_but_not_uninstalle
     }
     with pytest.raises(PlanningError, match="not registered"):
         _draft(database, "uninstall", client_ids=("adopted",))
-
-
-def test_container_projects_are_refused(database: Database):
-    with database.write() as session:
-        project, _ = create_fleet(session, {"a": "1.4"})
-        project.type = "container"
-        create_version(session, project, "2")
-    with pytest.raises(PlanningError, match="of type container"):
-        _draft(database, "update", version="2")

@@ -1,0 +1,295 @@
+"""The swap itself, as it is told: start the new one, wait until it is well, let it take over, stop the one before."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+from agent.containers.errors import EngineUnavailable
+from agent.containers.swap.choosing import Own, in_the_way, kept_of, to_prune
+from agent.containers.swap.dock import Dock
+from agent.containers.swap.errors import SwapFailed
+from agent.containers.swap.health import Health, judge
+from agent.containers.swap.notes import Notes
+from agent.containers.swap.progress import Previous
+from agent.containers.swap.pulling import pull
+from agent.naming import NamingError, make_name
+from agent.wire.containers import ContainerDeployRequest
+from agent.wire.executions import DeployedContainer
+
+T = TypeVar("T")
+P = ParamSpec("P")
+POLL_S = 0.3
+ENGINE_RETRY_S = 1.0
+REVERT_PATIENCE_S = 120.0
+"""How long an engine that is down is waited for where something has to be put back, or a switch to be finished."""
+
+
+class Swap:
+    """One container deployment. Every step may be done again: it looks at what the engine really has.
+
+    `accepted_at` gives names their time, so that a resumed swap makes the same.
+    """
+
+    def __init__(
+        self, request: ContainerDeployRequest, dock: Dock, notes: Notes, accepted_at: datetime
+    ) -> None:
+        self._request = request
+        self._config = request.deploy_config
+        self._dock = dock
+        self._notes = notes
+        self._accepted_at = accepted_at
+
+    def put_in_place(self) -> DeployedContainer:
+        """From whatever was done already to the new container serving alone.
+
+        Raises SwapFailed and SwapEnded before it took over (see `put_back`), SwapAbandoned at any time.
+        """
+        if not self._notes.now.committed:
+            self._find_previous()
+            self._get_image()
+            self._get_container()
+            if self._notes.now.gap_first:
+                self._stop_previous("stop_first")
+            self._start()
+            self._wait_until_well()
+            self._switch()
+        return self._finish()
+
+    def put_back(self, why: str) -> str:
+        """After a failure: the new one is stopped, its last log lines are kept, the previous one serves. What is true now, in words.
+
+        Raises SwapFailed where that could not be done, saying so; SwapAbandoned.
+        """
+        self._notes.write(phase="revert", why=why)
+        try:
+            self._take_new_away()
+            return f"{why}; {self._restore_previous()}"
+        except EngineUnavailable as error:
+            raise SwapFailed(f"{why}; what was there before could not be put back: {error}") from error
+
+    def remove_all(self) -> None:
+        """An uninstall: stop and remove every container of the project, running or kept. Images stay."""
+        self._notes.write(phase="remove")
+        for own in self._patiently(self._dock.own):
+            self._notes.tell(f"removing {own.name} ({own.version})")
+            if own.runs:
+                self._patiently(self._dock.stop, own)
+            self._patiently(self._dock.remove, own.container_id, own.name)
+
+    # The steps, in their order.
+
+    def _find_previous(self) -> None:
+        if self._notes.now.phase != "begin":
+            return
+        own = self._patiently(self._dock.own)
+        kept = kept_of(self._request.version, own) if self._request.operation == "rollback" else None
+        mine = self._request.execution_id
+        before = [one for one in own if one.runs and one.execution_id != mine]
+        self._notes.write(
+            phase="pull",
+            previous=tuple(Previous(container_id=one.container_id, name=one.name) for one in before),
+            gap_first=in_the_way(self._config, before),
+            kept=kept is not None,
+            container_id=kept.container_id if kept else None,
+            name=kept.name if kept else None,
+        )
+        for one in before:
+            self._notes.tell(f"{one.name} ({one.version}) runs now")
+
+    def _get_image(self) -> None:
+        if self._notes.now.kept or self._notes.now.image_id is not None:
+            return
+        image_id = self._patiently(pull, self._dock, self._request, self._notes)
+        self._notes.write(phase="create", image_id=image_id)
+
+    def _get_container(self) -> None:
+        if self._notes.now.container_id is None:
+            self._create()
+        if self._notes.now.phase not in ("pull", "create"):
+            return
+        container_id, name = self._new()
+        self._patiently(self._dock.set_aliases, container_id, self._config.networks, on=False)
+        self._patiently(self._dock.join_networks, container_id, self._config.networks)
+        if self._notes.now.kept:
+            self._notes.tell(f"going back to {name}, which was kept")
+            image_id = self._patiently(self._dock.inspect, container_id, name)["Image"]
+            self._patiently(self._dock.let_restart, self._own(container_id), on=True)
+            self._notes.write(image_id=image_id)
+
+    def _create(self) -> None:
+        made = next(
+            (
+                one
+                for one in self._patiently(self._dock.own)
+                if one.execution_id == self._request.execution_id
+            ),
+            None,
+        )
+        if made is not None:
+            self._notes.write(container_id=made.container_id, name=made.name)
+            return
+        tried: set[str] = set()
+        while True:
+            name = self._next_name(tried)
+            self._notes.write(phase="create", name=name)
+            container_id = self._patiently(self._dock.create, self._request, name)
+            if container_id is not None:
+                self._notes.tell(f"created {name} from {self._config.image}")
+                self._notes.write(container_id=container_id)
+                return
+            self._notes.tell(f"the name {name} is taken")
+            tried.add(name)
+
+    def _next_name(self, tried: set[str]) -> str:
+        request = self._request
+        if request.name is not None and request.name not in tried:
+            return request.name
+        if request.naming is None:
+            raise SwapFailed(
+                f"the name {request.name} is taken, and there is no naming to make another one of"
+            )
+        try:
+            return make_name(
+                request.naming,
+                environment=request.environment or "",
+                version=request.version,
+                at=self._accepted_at,
+                taken=self._patiently(self._dock.names) | tried,
+            )
+        except NamingError as error:
+            raise SwapFailed(str(error)) from error
+
+    def _start(self) -> None:
+        if self._notes.now.phase in ("wait", "switch"):
+            return  # started once: what ended since is not started again, but judged
+        container_id, name = self._new()
+        self._notes.write(phase="start")
+        self._notes.tell(f"starting {name}")
+        self._patiently(self._dock.start, container_id, name)
+        self._notes.write(phase="wait")
+
+    def _wait_until_well(self) -> None:
+        container_id, name = self._new()
+        while True:
+            seen = self._patiently(self._dock.inspect, container_id, name)
+            verdict = judge(seen, self._request.stable_for_s, datetime.now(UTC))
+            if verdict.health is Health.FAILED:
+                raise SwapFailed(f"{name} is not well: {verdict.why}")
+            if verdict.health is Health.WELL:
+                self._notes.tell(f"{name} is well: {verdict.why}")
+                break
+            self._notes.tell_once(f"waiting for {name}: {verdict.why.partition(' since ')[0]}")
+            self._notes.sleep(POLL_S)
+        if self._notes.now.gap_began is not None and self._notes.now.gap_ended is None:
+            self._notes.write(gap_ended=verdict.since.timestamp())
+            self._notes.tell(
+                f"nothing served for {self._notes.now.gap_ms / 1000:.1f} s: both need the same port"
+            )
+
+    def _switch(self) -> None:
+        """Its end is where the new one has taken over: from there on nothing is undone."""
+        container_id, name = self._new()
+        self._notes.write(phase="switch")
+        self._patiently(self._dock.set_aliases, container_id, self._config.networks, on=True)
+        self._notes.check()
+        self._notes.write(committed=True)
+        self._notes.tell(f"{name} serves")
+
+    def _finish(self) -> DeployedContainer:
+        if not self._notes.now.gap_first:
+            self._stop_previous("stop_previous")
+        self._prune()
+        container_id, name = self._new()
+        now = self._notes.now
+        return DeployedContainer(
+            container_id=container_id,
+            container_name=name,
+            image=self._config.image,
+            image_id=now.image_id or "",
+            replaced=now.previous[-1].name if now.previous else None,
+            gap_ms=now.gap_ms,
+        )
+
+    def _stop_previous(self, phase: str) -> None:
+        now = self._notes.now
+        if phase == "stop_first" and now.phase in ("start", "wait", "switch"):
+            return
+        began = {"gap_began": now.gap_began or time.time()} if phase == "stop_first" and now.previous else {}
+        self._notes.write(phase=phase, **began)
+        for own in self._previous():
+            self._notes.tell(f"stopping {own.name} ({own.version})")
+            self._patiently(self._dock.stop, own)
+
+    def _prune(self) -> None:
+        self._notes.write(phase="prune")
+        own = self._patiently(self._dock.own)
+        for one in to_prune(own, self._new()[0], self._request.keep_previous):
+            self._notes.tell(f"removing {one.name} ({one.version}): {self._request.keep_previous} are kept")
+            self._patiently(self._dock.remove, one.container_id, one.name)
+
+    # Putting back.
+
+    def _take_new_away(self) -> None:
+        now = self._notes.now
+        for own in self._patiently(self._dock.own):
+            if own.container_id != now.container_id and own.execution_id != self._request.execution_id:
+                continue
+            if not now.log_shown:
+                self._notes.show_log(own.name, self._patiently(self._dock.log, own.container_id))
+                self._notes.write(log_shown=True)
+            self._patiently(self._dock.stop, own)
+            if not now.kept:
+                self._patiently(self._dock.remove, own.container_id, own.name)
+
+    def _restore_previous(self) -> str:
+        previous = self._previous()
+        for own in previous:
+            if self._notes.now.gap_began is not None:
+                self._patiently(self._dock.let_restart, own, on=True)
+                self._patiently(self._dock.start, own.container_id, own.name)
+        if self._notes.now.gap_began is not None and self._notes.now.gap_ended is None:
+            self._notes.write(gap_ended=time.time())
+        if not previous:
+            return (
+                "nothing of the project runs here"
+                if not self._notes.now.previous
+                else "the previous one is gone"
+            )
+        names = ", ".join(f"{own.name} ({own.version})" for own in previous)
+        gap = (
+            f" again, after {self._notes.now.gap_ms / 1000:.1f} s" if self._notes.now.gap_ms else " as before"
+        )
+        return f"{names} serves{gap}"
+
+    # What the steps share.
+
+    def _new(self) -> tuple[str, str]:
+        now = self._notes.now
+        assert now.container_id is not None
+        return now.container_id, now.name or now.container_id[:12]
+
+    def _own(self, container_id: str) -> Own:
+        found = next(
+            (one for one in self._patiently(self._dock.own) if one.container_id == container_id), None
+        )
+        if found is None:
+            raise SwapFailed(f"the container {container_id[:12]} is gone")
+        return found
+
+    def _previous(self) -> list[Own]:
+        wanted = {one.container_id for one in self._notes.now.previous}
+        return [one for one in self._patiently(self._dock.own) if one.container_id in wanted]
+
+    def _patiently(self, step: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """The step, tried again while the engine is away: until the swap is ended, or for a while once it must not be."""
+        deadline = time.monotonic() + REVERT_PATIENCE_S
+        while True:
+            self._notes.check()
+            try:
+                return step(*args, **more)
+            except EngineUnavailable as error:
+                if not self._notes.may_end and time.monotonic() > deadline:
+                    raise
+                self._notes.tell_once(f"{error}: trying again")
+                self._notes.sleep(ENGINE_RETRY_S)
