@@ -80,7 +80,8 @@ class Delivery:
                 await self.flush()
         except TransientReportError as error:
             self.wake()
-            return str(error)
+            if number in self._spool:  # else it was another stream's that has to wait
+                return str(error)
         except TimeoutError:
             self.wake()
             if number in self._spool:

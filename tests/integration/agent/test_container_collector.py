@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -104,7 +105,60 @@ def test_first_collection_looks_twice_so_that_it_has_cpu_too(docker_engine, run)
     assert once.cpu_percent > 20
     unhurried = ContainerCollector(Engine(docker_engine.url), first_interval_s=0)
     assert _by_name(unhurried)["busy"].cpu_percent is None
-    assert _by_name(unhurried)["busy"].cpu_percent > 20
+    assert wait_until(lambda: _by_name(unhurried)["busy"].cpu_percent) > 20
+
+
+def _ended_as(one: ContainerInfo) -> tuple[str, int | None]:
+    return one.state, one.exit_code
+
+
+def test_container_that_the_kernel_killed_for_its_memory_tells(run, collector):
+    limits = {"mem_limit": 20 * MIB, "memswap_limit": 20 * MIB}
+    run("hungry", environment={"EAT_MB": "200"}, host=limits)
+    wait_until(lambda: _ended_as(_by_name(collector)["hungry"]) == ("exited", 137))
+
+
+def test_remote_engine_is_asked_for_statistics(docker_engine, run):
+    """Over TCP nothing is known of the engine's host: its limit is not this host's memory, its pids not ours."""
+    run("app-1", host={"mem_limit": 64 * MIB})
+    run("alone", host={"network_mode": "none"})
+    with _forwarded(docker_engine.socket) as url:
+        found = _by_name(ContainerCollector(Engine(url)))
+    assert found["app-1"].memory_limit == 64 * MIB
+    assert found["app-1"].memory_usage > 0
+    assert found["app-1"].cpu_percent is not None
+    assert found["app-1"].network_rx is not None
+    assert (found["alone"].network_rx, found["alone"].network_tx) == (None, None)
+
+
+@contextlib.contextmanager
+def _forwarded(socket_path: Path):
+    """The engine's socket at a TCP port of this machine, each connection by a process that carries it."""
+    code = """
+import socket, sys, threading
+def carry(a, b):
+    try:
+        while data := a.recv(65536):
+            b.sendall(data)
+    except OSError:
+        pass
+    finally:
+        b.close()
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+while True:
+    near, _ = server.accept()
+    far = socket.socket(socket.AF_UNIX)
+    far.connect(sys.argv[1])
+    for pair in ((near, far), (far, near)):
+        threading.Thread(target=carry, args=pair, daemon=True).start()
+"""
+    command = [sys.executable, "-c", code, str(socket_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"tcp://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def test_every_state_is_told(docker_engine, run, collector):
@@ -122,7 +176,7 @@ def test_every_state_is_told(docker_engine, run, collector):
     assert found["held"].memory_usage > 0
     assert (found["ended"].state, found["ended"].exit_code) == ("exited", 3)
     assert found["ended"].memory_usage is None
-    assert found["again"].state in ("restarting", "running")
+    wait_until(lambda: _ended_as(_by_name(collector)["again"]) == ("restarting", 3))
     docker_engine.api.unpause("held")
 
 

@@ -1,11 +1,8 @@
 """Monitors report real processes to a real HTTP server, over its absences and the agent's restarts."""
 
 import asyncio
-import json
 import os
-import threading
 from contextlib import AsyncExitStack, asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -21,56 +18,11 @@ from agent.wire.executions import Execution
 from agent.wire.monitors import PutMonitor
 from agent.wire.processes import ReportRequest
 from tests.real_processes import PATIENCE_S
+from tests.report_receiver import api
+
+__all__ = ["api"]
 
 TOKEN = "the-agents-own-token-0123"
-
-
-class ReleaseApi:
-    """Answers reports with `status`, and keeps them."""
-
-    def __init__(self):
-        self.status, self.reports, self.tokens, self.port = 202, [], [], 0
-        self._server = None
-
-    def start(self):
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                api.tokens.append(self.headers["Authorization"])
-                if api.status < 300 and self.path == "/prefix/release/process-report":
-                    api.reports.append(json.loads(body))
-                answer = b'{"detail": "told why"}'
-                self.send_response(api.status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.send_header("Connection", "close")
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-
-
-@pytest.fixture
-def api():
-    api = ReleaseApi()
-    api.start()
-    yield api
-    api.stop()
 
 
 @pytest.fixture

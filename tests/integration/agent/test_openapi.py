@@ -1,14 +1,25 @@
 """schemathesis against a real agent's OpenAPI document: whatever comes in, no 5xx and a documented answer."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.agents import TOKEN, AgentProcess, agent
+from tests.agents import TOKEN, AgentProcess
+from tests.docker_engine import DockerEngine
 
-__all__ = ["agent"]
+
+@pytest.fixture
+def agent(tmp_path: Path, docker_engine: DockerEngine) -> Iterator[AgentProcess]:
+    """One with an engine: without, the container commands answer 503, as they should."""
+    process = AgentProcess(tmp_path, HOIST_AGENT_DOCKER_HOST=docker_engine.url)
+    try:
+        yield process.start()
+    finally:
+        process.close()
 
 
 def _harmless(value: Any, folder: Path) -> Any:
@@ -24,7 +35,7 @@ def _harmless(value: Any, folder: Path) -> Any:
         "host": "127.0.0.1",
     }
     known |= {"work_dir": str(folder / "work"), "path": str(folder / "file"), "interpreter": "/bin/sh"}
-    known |= {"timeout_s": 1, "run_as": "no-such-user", "env": {}}
+    known |= {"timeout_s": 1, "run_as": "no-such-user", "env": {}, "pull": "never"}
     return {
         name: known[name] if name in known and one else _harmless(one, folder) for name, one in value.items()
     }

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.containers.engine import Engine
+from agent.containers.errors import EngineUnavailable
 from agent.errors import SettingsError
 from agent.settings import AgentSettings
 
@@ -94,3 +96,25 @@ def test_unusable_token_file_is_named(tmp_path: Path, kept: str):
     (tmp_path / "state" / "token").write_text(kept)
     with pytest.raises(SettingsError, match="state/token"):
         read(tmp_path, TOKEN="")
+
+
+def test_engine_of_the_agents_own_setting_comes_before_the_hosts(tmp_path: Path):
+    assert read(tmp_path).docker_host is None
+    host = {"HOIST_AGENT_STATE_DIR": str(tmp_path / "state"), "HOIST_AGENT_TOKEN": TOKEN}
+    host |= {"HOIST_AGENT_CLIENT_ID": "web-1", "DOCKER_HOST": "ssh://somewhere"}
+    # Not ours to judge, and an agent that deploys scripts alone has no need of it.
+    assert AgentSettings.from_env(host).docker_host == "ssh://somewhere"
+    own = AgentSettings.from_env({**host, "HOIST_AGENT_DOCKER_HOST": "unix:///run/docker.sock"})
+    assert own.docker_host == "unix:///run/docker.sock"
+
+
+@pytest.mark.parametrize("host", ["/run/docker.sock", "ssh://host", "unix://relative.sock", "fd://"])
+def test_engine_that_can_not_be_reached_like_that_is_refused(tmp_path: Path, host: str):
+    with pytest.raises(SettingsError, match="HOIST_AGENT_DOCKER_HOST"):
+        read(tmp_path, DOCKER_HOST=host)
+
+
+def test_engine_named_by_a_way_that_the_agent_does_not_know_is_unavailable():
+    with pytest.raises(EngineUnavailable, match="ssh"), Engine("ssh://somewhere").api():
+        pass
+    assert Engine("ssh://somewhere").version() is None
