@@ -293,7 +293,7 @@ def test_engine_that_is_down_is_refused_and_nothing_is_journalled(tmp_path, dock
         ({"config": {"networks": [{"name": "host"}, {"name": "a"}]}}, "deploy_config"),
         ({"config": {"volumes": [{"source": "/a/../b", "target": "/x"}]}}, "deploy_config.volumes.0.source"),
         ({"config": {"unknown": 1}}, "deploy_config.unknown"),
-        ({"naming": {"prefix": "shop", "template": "${PREFIX}-${NOPE}"}}, "naming"),
+        ({"naming": {"prefix": "shop", "template": "${PREFIX}-${NOPE}"}}, "naming.template"),
         ({"keep_previous": 11}, "keep_previous"),
     ],
 )
