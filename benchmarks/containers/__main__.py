@@ -106,22 +106,17 @@ def measure_all(engine: DockerEngine, count: int) -> dict[str, Figures]:
 
 def compare(figures: dict[str, Figures]) -> dict[str, Any]:
     # The worse of the two series: one before, one after the peers.
-    ours = {
-        name: max(figures["hoist_steady"][name], figures["hoist_steady_again"][name])
-        for name in ("wall", "cpu")
-    }
+    series = (figures["hoist_steady"], figures["hoist_steady_again"])
+    ours = {name: max(one[name] for one in series) for name in series[0]}
     stats = figures["docker_stats_no_stream"]
-    wall_ratio, cpu_ratio = stats["wall"] / ours["wall"], stats["cpu"] / ours["cpu"]
+    ratios = {name: round(stats[name] / ours[name], 1) for name in ours}
+    whole = (stats["cpu"] + stats["engine_cpu"]) / (ours["cpu"] + ours["engine_cpu"])
     return {
-        "docker_stats_over_hoist": {
-            "wall": round(wall_ratio, 1),
-            "cpu": round(cpu_ratio, 1),
-            "wall_over_our_cpu": round(stats["wall"] / ours["cpu"], 1),
-        },
+        "docker_stats_over_hoist": {**ratios, "cpu_with_the_engine": round(whole, 1)},
         "targets_met": {
             f"steady_cpu_within_{TARGET_MS}_ms": ours["cpu"] <= TARGET_MS,
             f"steady_wall_within_{TARGET_MS}_ms": ours["wall"] <= TARGET_MS,
-            f"{TARGET_RATIO}_times_faster_than_docker_stats_by_wall": wall_ratio >= TARGET_RATIO,
+            f"{TARGET_RATIO}_times_faster_than_docker_stats_by_wall": ratios["wall"] >= TARGET_RATIO,
         },
     }
 
