@@ -104,7 +104,7 @@ def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime
     What goes wrong before everything held once may be a slow start: `retry`. A process that is gone, or another one,
     after that is final.
     """
-    if wanted.source == "exit_code":
+    if wanted.source == "exit_code" and wanted.container is None:
         return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
     if wanted.operation == "uninstall":
         return _judge_uninstall(seen_now)
