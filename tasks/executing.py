@@ -14,6 +14,9 @@ from tasks.rollout import ClientRun, Rollout
 LOWER_FENCE = "Lower fence"
 """The title of the agent's refusal: see agent/fences.py."""
 
+FULL_DISK = 507
+"""Answered before anything is started: see agent/executions/methods.py."""
+
 
 async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
     """The execution that succeeded, or the outcome of one that did not.
@@ -72,8 +75,8 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
             if error.status != 404:
                 raise
         run.sent = False
-        if rollout.brakes.pulled:
-            return None
+    if rollout.brakes.pulled:
+        return None  # it waited between two attempts to reach its agent: nothing was started
     await rollout.begin(run)
     try:
         execution = await _send(rollout, run, api)
@@ -81,7 +84,7 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
         run.sent = run.sent or error.may_have_arrived
         raise
     except PermanentAgentError as error:
-        run.sent = error.status >= 500
+        run.sent = error.status >= 500 and error.status != FULL_DISK
         raise
     run.sent = True
     return execution
