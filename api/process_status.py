@@ -17,13 +17,15 @@ def process_status(
 ) -> ClientStatus:
     """healthy, unhealthy or unknown, as contracts.md says.
 
-    unknown: nothing received for three intervals, or never. healthy: every rule has a process, and none is a zombie;
-    a version without rules wants any process.
+    unknown: nothing received for three intervals, or never, or no rule says what there should be. healthy: every rule
+    has a process, and none is a zombie; a version without rules wants any process.
     """
     if received_at is None or now - received_at > MISSED_INTERVALS * timedelta(
         seconds=config.collect_interval
     ):
         return "unknown"
+    if not config.rules and not processes:
+        return "unknown"  # nothing is looked for, so that there is nothing says nothing
     if not processes or any(process.status == "zombie" for process in processes):
         return "unhealthy"
     matched = {process.matched_by for process in processes}

@@ -12,6 +12,7 @@ from db.documents.evidence import EvidenceConfig
 NOTHING_PROVEN = (
     "nothing would be proven: give process_config.rules or evidence.checks, or say evidence.source: exit_code"
 )
+NOT_ASKED = "with evidence.source: exit_code nothing else is asked: leave it out"
 NEEDED = "is needed"
 OF_SCRIPTS_ALONE = "only a script project has it: leave it out"
 IN_DEPLOY_CONFIG = "a container project has it in deploy_config: leave it out"
@@ -49,6 +50,10 @@ def _script_faults(version: Described) -> Iterator[tuple[str, str]]:
     evidence, processes = version.evidence or EvidenceConfig(), version.process_config or ProcessConfig()
     if evidence.source == "processes" and not processes.rules and not evidence.checks:
         yield "evidence", NOTHING_PROVEN
+    if evidence.source == "exit_code":
+        for field in ("version_probe", "checks"):
+            if getattr(evidence, field):
+                yield f"evidence.{field}", NOT_ASKED
 
 
 _SCRIPT_FIELDS: dict[str, Any] = {

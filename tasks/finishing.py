@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import DeployResult, DeployTask
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.brakes import Brakes
-from tasks.controls import finish_run
+from tasks.planning.controls import finish_run
 from tasks.run_texts import ClientRow, failed_name, summary
 
 

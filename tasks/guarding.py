@@ -12,7 +12,7 @@ from db.errors import TransientDatabaseError
 from db.models import DeployTask, utc_now
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseLostError
-from tasks.lease import renew_leases
+from tasks.planning.lease import renew_leases
 from tasks.rollout import Rollout
 
 

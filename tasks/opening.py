@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.queries.deploy_tasks import get_deploy_task
 from db.secrets import SecretBox
-from tasks.controls import FINISHED, begin_run
+from tasks.planning.controls import FINISHED, begin_run
 from tasks.rollout import ClientRun, Lease
 from tasks.work import Release, load_release, load_work
 
@@ -19,6 +19,7 @@ class Opened:
     release: Release
     clients: dict[str, ClientRun]
     lease: Lease
+    cancel_running: str | None
 
 
 def open_run(
@@ -46,4 +47,4 @@ def open_run(
         client: ClientRun(work, release.operation, task.id)
         for client, work in load_work(session, task, secrets).items()
     }
-    return Opened(release, clients, lease)
+    return Opened(release, clients, lease, task.cancel_running)

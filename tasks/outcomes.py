@@ -16,6 +16,8 @@ from tasks.work import ClientWork
 MAX_ERROR_CHARS = 2000
 SHOWN_LINES = 40
 
+FAILURES = ("failed", "unreachable", "unknown")
+"""Statuses that count against `max_failures`."""
 OutcomeStatus = Literal["success", "failed", "unreachable", "unknown", "skipped"]
 
 

@@ -2,23 +2,16 @@
 
 from datetime import timedelta
 
-from prefect import get_run_logger
-
-from agent.errors import AgentError, PermanentAgentError
-from agent.wire.containers import ContainerCollectRequest
+from agent.errors import PermanentAgentError
 from agent.wire.executions import Execution
-from agent.wire.monitors import PutMonitor
 from db.models import utc_now
 from tasks.decisions.evidence import Reason, Seen, Verdict, Wanted, evidence_of, judge
 from tasks.observing import look, wanted_of
 from tasks.outcomes import Outcome
-from tasks.recipes import ContainerRecipe
-from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
+from tasks.watching import keep_watching
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
-WATCH_WINDOW_S = 30.0
-"""How long an agent is asked to keep watching a version that is proven already."""
 
 
 async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) -> Outcome:
@@ -45,7 +38,7 @@ async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) 
             evidence=evidence,
             container=execution.container,
         )
-    await _keep_watching(rollout, run)
+    await keep_watching(rollout, run)
     return Outcome(
         "success",
         exit_code=execution.exit_code,
@@ -79,43 +72,3 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
             return Verdict(
                 verdict.reason, False, f"the deploy task was cancelled; {verdict.detail}", False
             ), seen
-
-
-async def _keep_watching(rollout: Rollout, run: ClientRun) -> None:
-    """From now on the agent reports the version's processes by itself; after an uninstall it no longer does.
-
-    What a client's containers are now is reported at once.
-    """
-    window_s = min(rollout.settings.retry_window_s, WATCH_WINDOW_S)
-    try:
-        await _watch_processes(rollout, run, window_s)
-        if isinstance(run.work.recipe, ContainerRecipe):
-            api = rollout.api_of(run)
-            reported = await keep_asking(
-                lambda: api.report_containers(ContainerCollectRequest(all=True)), window_s
-            )
-            if not reported.delivered:
-                get_run_logger().warning(
-                    "%s: its container report waits: %s", run.work.client_id, reported.error
-                )
-    except AgentError as error:
-        get_run_logger().warning("%s is upgraded, but not watched: %s", run.work.client_id, error)
-
-
-async def _watch_processes(rollout: Rollout, run: ClientRun, window_s: float) -> None:
-    api, release, recipe = rollout.api_of(run), rollout.release, run.work.recipe
-    if release.operation == "uninstall":
-        await keep_asking(lambda: api.delete_monitor(release.project_id), window_s)
-        return
-    config = recipe.process_config
-    if config is None or (isinstance(recipe, ContainerRecipe) and not config.rules):
-        return
-    monitor = PutMonitor(
-        version=run.work.to_version,
-        release_id=release.deploy_task_id,
-        process_config=config,
-        version_probe=recipe.evidence.version_probe,
-        work_dir=recipe.work_dir,
-        run_as=recipe.run_as,
-    )
-    await keep_asking(lambda: api.put_monitor(release.project_id, monitor), window_s)

@@ -22,8 +22,8 @@ from tasks.brakes import Brakes
 from tasks.decisions.evidence import Seen
 from tasks.decisions.resume import Step, decide_resumption, execution_id_of
 from tasks.errors import LeaseLostError
-from tasks.lease import check_leases_held
-from tasks.outcomes import Outcome, begin_attempt, name_container, record_outcome
+from tasks.outcomes import FAILURES, Outcome, begin_attempt, name_container, record_outcome
+from tasks.planning.lease import check_leases_held
 from tasks.settings import RolloutSettings
 from tasks.work import ClientWork, Release
 
@@ -96,8 +96,9 @@ class Rollout:
 
     @property
     def failures(self) -> int:
-        """Clients that count against `max_failures`: failed, unreachable, unknown."""
-        return sum(self.statuses[status] for status in ("failed", "unreachable", "unknown"))
+        """Clients that count against `max_failures`: failed, unreachable, unknown; not those that a retry left alone."""
+        now = sum(self.statuses[status] for status in FAILURES)
+        return max(0, now - self.release.forgiven_failures)
 
     @property
     def ended(self) -> int:

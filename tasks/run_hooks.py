@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import DeployTask, utc_now
 from db.queries.audit import append_audit
 from db.session import Database, open_database
-from tasks.lease import release_leases
+from tasks.planning.lease import release_leases
 
 
 def mark_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 (Prefect names them)

@@ -17,6 +17,7 @@ from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
 from tasks.rollout import ROLLOUT, ClientRun, Rollout
 from tasks.run_texts import evidence_text
 from tasks.settings import RolloutSettings
+from tasks.watching import report_what_is_left
 
 TIMEOUT_MARGIN = timedelta(minutes=10)
 """What a task run has beyond its script's own timeout, which the agent keeps: only a stuck one gets there."""
@@ -79,6 +80,7 @@ async def recorded(rollout: Rollout, run: ClientRun, outcome: Outcome) -> State[
         return Completed(message=f"{client}: {evidence_text(outcome.evidence)}")
     if outcome.status == "skipped":
         return Completed(name="Skipped", message=f"{client}: {outcome.error}")
+    await report_what_is_left(rollout, run, outcome)
     return report_failure(client, outcome)
 
 
@@ -99,6 +101,8 @@ def report_failure(client: str, outcome: Outcome) -> State[Any]:
 @task(name="report_client", task_run_name="{client}", cache_policy=NO_CACHE, persist_result=False)
 async def report_client(client: str) -> State[Any]:
     """The task run that a client of a shard gets when it failed."""
-    outcome = ROLLOUT.get().clients[client].outcome
-    assert outcome is not None
-    return report_failure(client, outcome)
+    rollout = ROLLOUT.get()
+    run = rollout.clients[client]
+    assert run.outcome is not None
+    await report_what_is_left(rollout, run, run.outcome)
+    return report_failure(client, run.outcome)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.lease import DEFAULT_RENEW_S, DEFAULT_TTL_S, lease_renew_s, lease_ttl_s
+from tasks.planning.lease import DEFAULT_RENEW_S, DEFAULT_TTL_S, lease_renew_s, lease_ttl_s
 
 
 @dataclass(frozen=True, slots=True)

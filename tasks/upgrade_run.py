@@ -68,6 +68,8 @@ async def opened(deploy_task_id: str) -> AsyncIterator[Rollout]:
                 rollout = Rollout(
                     begun.release, begun.clients, begun.lease, database=database, http=http, settings=settings
                 )
+                if begun.cancel_running is not None:
+                    rollout.brakes.cancel(begun.cancel_running)
                 ROLLOUT.set(rollout)
                 try:
                     yield rollout

@@ -30,6 +30,7 @@ class Release:
     skipped: tuple[tuple[str, str], ...]
     name: str
     tags: list[str]
+    forgiven_failures: int = 0
 
     @property
     def total(self) -> int:
@@ -76,6 +77,7 @@ def load_release(session: Session, deploy_task: DeployTask) -> Release:
         skipped=tuple((one.client_id, one.detail or one.reason) for one in deploy_task.skipped),
         name=run_name(project.name, from_version, to_version, environment),
         tags=run_tags(project.name, environment, deploy_task.operation),
+        forgiven_failures=deploy_task.forgiven_failures,
     )
 
 

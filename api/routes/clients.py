@@ -1,10 +1,8 @@
 """Clients: /release/clients."""
 
 from datetime import timedelta
-from typing import Any
 
 from fastapi import APIRouter
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -25,7 +23,7 @@ from api.schemas.clients import (
     RotateRequest,
 )
 from api.trail import record
-from db.models import Client, DeployResult, Installation, Target
+from db.models import Client
 from db.queries import clients
 from db.secrets import new_token, sha256_hex
 
@@ -125,31 +123,25 @@ def _hold(client: Client, hold: Hold | None, call: Call) -> None:
 
 @router.delete("/{client_id}", status_code=204)
 def delete_client(client_id: str, call: Asked) -> Response:
-    """Delete a client that nothing refers to."""
+    """Forget a client: its targets, installations and reports go with it; results, history and audit trail stay.
+
+    Refused while a deploy task that has it in its plan is going on.
+    """
     with call.database.write() as session:
         client = clients.get_client(session, client_id)
-        _check_unreferenced(session, client)
+        check_not_in_hand(session, client.client_id, f"delete client {client.client_id}")
         record(session, call, "client.delete", client.client_id, client_id=client.client_id)
-        session.delete(client)
+        clients.delete_client(session, client.client_id)
     return Reply(204).response()
 
 
-def _check_unreferenced(session: Session, client: Client) -> None:
-    tables: dict[str, Any] = {
-        "targets": Target,
-        "installations": Installation,
-        "deploy results": DeployResult,
-    }
-    counts = {
-        name: session.scalar(
-            select(func.count()).select_from(table).where(table.client_id == client.client_id)
+def check_not_in_hand(session: Session, client_id: str, what: str) -> None:
+    """Raises Refused (409) while a deploy task that has the client in its plan is going on; `what`: "delete client a"."""
+    deploy_task = clients.deploy_task_in_hand(session, client_id)
+    if deploy_task is not None:
+        raise conflict(
+            f"cannot {what}: deploy task {deploy_task} has it in hand; wait for its end, or cancel it"
         )
-        or 0
-        for name, table in tables.items()
-    }
-    there = [f"{count} {name}" for name, count in counts.items() if count]
-    if there:
-        raise conflict(f"cannot delete client {client.client_id}: it has {', '.join(there)}")
 
 
 @router.post("/{client_id}/rotate", response_model=RotateAnswer, summary="Give a client a new report token")

@@ -24,11 +24,10 @@ from api.schemas.deploy_tasks import (
 )
 from db.documents.deploy_request import DeployTaskRequest
 from db.ids import is_id
-from db.models import DeployTask
 from db.queries import projects
 from db.queries.deploy_tasks import counts_of_many, get_deploy_task, list_deploy_tasks
-from tasks.controls import begin_start, prepare_retry, request_cancel
 from tasks.planning import create_deploy_task
+from tasks.planning.controls import begin_start, prepare_retry, request_cancel, wants_run
 
 router = APIRouter(prefix="/release/tasks", tags=["deploy tasks"], route_class=StrictRoute)
 
@@ -107,11 +106,27 @@ def cancel_task(task_id: str, call: Posted, body: CancelRequest | None = None) -
     """Start no further client; running scripts finish, or are killed."""
     running = (body or CancelRequest()).running
 
-    def change(session: Session) -> Reply:
-        task = request_cancel(session, get_deploy_task(session, task_id), running, call.who, call.now)
-        return _accepted(session, task)
+    def action() -> Reply:
+        with call.database.write() as session:
+            needed = _cancel(session, call, task_id, running)
+            session.rollback()
+        if needed:
+            call.parts.flow_runs.check()
+        with call.database.write() as session:
+            key = _cancel(session, call, task_id, running)
+        if (
+            key
+        ):  # its clients are in flight, and the run that watched them is gone: another one asks their agents
+            call.parts.flow_runs.start(task_id, key)
+        with call.database.read() as session:
+            return Reply(202, whole(session, get_deploy_task(session, task_id)))
 
-    return perform(call, change)
+    return perform_steps(call, action)
+
+
+def _cancel(session: Session, call: Call, task_id: str, running: str) -> str | None:
+    task = request_cancel(session, get_deploy_task(session, task_id), running, call.who, call.now)
+    return wants_run(session, task, call.now)
 
 
 @router.post("/{task_id}/retry", status_code=202, response_model=StartAnswer)
@@ -136,11 +151,6 @@ def _begin_retry(session: Session, call: Call, task_id: str, wish: RetryRequest)
     task = get_deploy_task(session, task_id)
     prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
     return begin_start(session, task, False, call.now, who=call.who)
-
-
-def _accepted(session: Session, task: DeployTask) -> Reply:
-    session.flush()
-    return Reply(202, whole(session, task))
 
 
 def _not_there_yet(what: str) -> Refused:

@@ -1,19 +1,20 @@
 """Environments: /release/projects/{project}/environments."""
 
 from fastapi import APIRouter
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api.body import StrictRoute
 from api.calls import Asked, Posted
-from api.errors import taken
+from api.errors import Refused, conflict, taken
 from api.idempotency import perform
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
 from api.schemas.projects import EnvironmentAnswer, EnvironmentCreate
 from api.trail import record
 from db.ids import is_id
-from db.models import Environment
+from db.models import Environment, Lease, Target
 from db.queries import projects
 
 router = APIRouter(
@@ -48,6 +49,23 @@ def create_environment(project: str, body: EnvironmentCreate, call: Posted) -> R
         return Reply(201, environment_answer(row))
 
     return perform(call, change)
+
+
+@router.delete("/{environment_id}", status_code=204)
+def delete_environment(project: str, environment_id: str, call: Asked) -> Response:
+    """Delete an environment that has no targets."""
+    with call.database.write() as session:
+        owner = projects.get_project(session, project)
+        row = projects.get_environment(session, environment_id)
+        if row.project_id != owner.id:
+            raise Refused(404, f"project {owner.name} has no such environment")
+        targets = session.scalar(select(func.count()).where(Target.environment_id == row.id)) or 0
+        if targets:
+            raise conflict(f"cannot delete environment {row.name}: it has {targets} targets")
+        record(session, call, "environment.delete", f"{owner.name}/{row.name}", project_id=owner.id)
+        session.execute(delete(Lease).where(Lease.environment_id == row.id))
+        session.delete(row)
+    return Reply(204).response()
 
 
 @router.get("", response_model=list[EnvironmentAnswer])

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from api.body import StrictRoute
 from api.calls import Asked, Posted
-from api.errors import conflict
+from api.errors import Refused, conflict
 from api.idempotency import perform
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
+from api.routes.clients import check_not_in_hand
 from api.schemas.clients import TargetAnswer, TargetCreate
 from api.trail import record
 from db.ids import is_id
@@ -61,6 +62,31 @@ def list_targets(environment_id: str, call: Asked, limit: Limit = 100, cursor: C
         found = clients.list_targets(session, environment.id, limit=limit + 1, cursor=after)
         rows, next_key = cut_page(found, limit, lambda row: row.id)
         return page_response(call.url, [target_answer(row) for row in rows], next_key)
+
+
+@router.delete("/{target_id}", status_code=204)
+def delete_target(environment_id: str, target_id: str, call: Asked) -> Response:
+    """Take a client out of an environment; what was recorded as installed there goes with it, its history stays.
+
+    Refused while a deploy task that has the client in its plan is going on.
+    """
+    with call.database.write() as session:
+        environment = projects.get_environment(session, environment_id)
+        target = clients.get_target(session, target_id)
+        if target.environment_id != environment.id:
+            raise Refused(404, f"environment {environment.name} has no such target")
+        check_not_in_hand(session, target.client_id, f"delete target {target.name}")
+        subject = f"{environment.name}/{target.name}"
+        record(
+            session,
+            call,
+            "target.delete",
+            subject,
+            project_id=target.project_id,
+            client_id=target.client_id,
+        )
+        clients.delete_target(session, target)
+    return Reply(204).response()
 
 
 def _check_is_in_no_other(session: Session, environment: Environment, client_id: str) -> None:

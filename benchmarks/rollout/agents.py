@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
 from agent.wire.info import FEATURES, AgentInfo
-from agent.wire.processes import Collected, CollectRequest, ProcessInfo
+from agent.wire.processes import Collected, CollectRequest, ProcessInfo, Reported, ReportRequest
 from agent.wire.releases import CheckAnswer, CheckRequest, CheckResult
 
 BOOT_ID = "5f3c2d52-0a9b-4b57-9a51-7d7f6c2d1e10"
@@ -32,6 +32,7 @@ class Behaviour:
     answers_old_version: bool = False
     dies: bool = False
     down: bool = False
+    full_disk: bool = False
     output: str = ""
 
 
@@ -51,6 +52,8 @@ class SimulatedClient:
     monitors: dict[str, Any] = field(default_factory=dict)
     fence: int = 0
     collections: int = 0
+    turned_away: int = 0
+    reports: list[ReportRequest] = field(default_factory=list)
     wanted: str = "1.0"
 
 
@@ -67,6 +70,7 @@ class SimulatedFleet:
                 Route("/{client}/v1/commands/release.execute", self.execute, methods=["POST"]),
                 Route("/{client}/v1/commands/release.check", self.check, methods=["POST"]),
                 Route("/{client}/v1/commands/process.collect", self.collect, methods=["POST"]),
+                Route("/{client}/v1/commands/process.report", self.report, methods=["POST"]),
                 Route("/{client}/v1/executions/{execution}", self.execution),
                 Route("/{client}/v1/executions/{execution}/cancel", self.cancel, methods=["POST"]),
                 Route("/{client}/v1/monitors/{project}", self.monitor, methods=["PUT", "DELETE"]),
@@ -87,6 +91,7 @@ class SimulatedFleet:
 
     def _of(self, request: Request) -> SimulatedClient | None:
         client = self.clients[request.path_params["client"]]
+        client.turned_away += client.behaviour.down
         return None if client.behaviour.down else client
 
     async def info(self, request: Request) -> Response:
@@ -101,6 +106,8 @@ class SimulatedFleet:
         known = client.executions.get(asked.execution_id)
         if known is not None:
             return _json(known.model_dump_json())
+        if client.behaviour.full_disk:
+            return _problem(507, "cannot start: the disk is full")
         if (asked.fence or 0) < client.fence:
             return _problem(409, f"fence {asked.fence} is lower than {client.fence}")
         client.fence = asked.fence or 0
@@ -187,6 +194,15 @@ class SimulatedFleet:
         processes = tuple(_process(client, rule.name) for rule in asked.rules)
         seen = Collected(processes=processes, boot_id=BOOT_ID, collected_at=datetime.now(UTC))
         return _json(seen.model_dump_json())
+
+    async def report(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        asked = ReportRequest.model_validate_json(await request.body())
+        client.reports.append(asked)
+        answer = Reported(report_id=f"report-{len(client.reports)}", delivered=True)
+        return _json(answer.model_dump_json())
 
     async def check(self, request: Request) -> Response:
         client = self._of(request)

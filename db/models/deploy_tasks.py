@@ -17,6 +17,7 @@ class DeployTask(Keyed, Timestamped, Base):
     """One campaign. `request_key` makes its creation idempotent (a flow run's id); `cancel_running` is set by a cancel.
 
     status: pending, running, completed, failed, cancelled, paused. Counts are counted from the results, never stored.
+    `forgiven_failures`: clients whose failure a retry left as it was, and which count against `max_failures` no more.
     """
 
     __tablename__ = "deploy_tasks"
@@ -37,6 +38,7 @@ class DeployTask(Keyed, Timestamped, Base):
     status: Mapped[str] = mapped_column(String(20), default="pending")
     status_reason: Mapped[str | None] = mapped_column(String(1000))
     cancel_running: Mapped[str | None] = mapped_column(String(10))
+    forgiven_failures: Mapped[int] = mapped_column(Integer, default=0)
     flow_run_id: Mapped[str | None] = mapped_column(String(36))
     created_by: Mapped[str | None] = mapped_column(String(200))
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

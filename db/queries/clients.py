@@ -8,8 +8,11 @@ from sqlalchemy.orm import Session
 
 from db.errors import RowNotFoundError
 from db.ids import is_id
-from db.models import Client, Installation, Target
+from db.models import Client, DeployResult, DeployTask, Installation, Target
 from db.queries.paging import escaped, page_of
+
+IN_HAND = ("running", "canary", "paused", "rolling_back")
+"""Statuses of a deploy task whose clients may be in flight, or are to be gone on with."""
 
 
 def find_client(session: Session, client_id: str) -> Client | None:
@@ -47,6 +50,22 @@ def delete_client(session: Session, client_id: str) -> None:
     session.execute(delete(Installation).where(Installation.client_id == client_id))
     session.execute(delete(Target).where(Target.client_id == client_id))
     session.execute(delete(Client).where(Client.client_id == client_id))
+
+
+def deploy_task_in_hand(session: Session, client_id: str) -> str | None:
+    """The deploy task that is going on, or interrupted, and has the client in its plan."""
+    return session.scalar(
+        select(DeployTask.id)
+        .join(DeployResult, DeployResult.deploy_task_id == DeployTask.id)
+        .where(DeployResult.client_id == client_id, DeployTask.status.in_(IN_HAND))
+        .limit(1)
+    )
+
+
+def delete_target(session: Session, target: Target) -> None:
+    """Take a client out of an environment: what was installed there goes with it, its history stays."""
+    session.execute(delete(Installation).where(Installation.target_id == target.id))
+    session.execute(delete(Target).where(Target.id == target.id))
 
 
 def get_target(session: Session, target_id: str) -> Target:

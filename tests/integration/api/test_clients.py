@@ -2,7 +2,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from db.models import Client
+from db.models import Client, DeployTask, Target
 from tests.builders import create_environment, create_fleet, create_project
 from tests.served_api import assert_problem
 
@@ -119,15 +119,47 @@ def test_rotated_report_token_overlaps_with_the_one_before(operator, served):
     assert_problem(operator.post("/release/clients/nobody/rotate"), 404)
 
 
-def test_delete_is_refused_naming_what_refers_to_it(operator, served):
-    make(operator, "lonely")
-    assert operator.delete("/release/clients/lonely").status_code == 204
+def test_deleted_client_takes_its_targets_and_installations_along(operator, served):
+    with served.database.write() as session:
+        create_fleet(session, {"web-01": "1.4", "web-02": "1.4"})
+    assert operator.delete("/release/clients/web-01").status_code == 204
+    assert_problem(operator.get("/release/clients/web-01"), 404)
+    left = operator.get("/release/projects/shop/installations").json()
+    assert [one["client_id"] for one in left] == ["web-02"]
+    assert [one["action"] for one in operator.get("/release/audit?client_id=web-01").json()] == [
+        "client.delete"
+    ]
+    assert_problem(operator.delete("/release/clients/nobody"), 404)
+
+
+def test_client_and_target_of_a_deploy_task_that_goes_on_stay(operator, served):
     with served.database.write() as session:
         create_fleet(session, {"web-01": "1.4"})
-    detail = assert_problem(operator.delete("/release/clients/web-01"), 409)["detail"]
-    assert "1 targets" in detail
-    assert "1 installations" in detail
-    assert_problem(operator.delete("/release/clients/nobody"), 404)
+    asked = {"project_id": "shop", "version": "1.5", "auto_select_clients": True, "operation": "update"}
+    task = operator.post("/release/tasks", json=asked).json()
+    with served.database.write() as session:
+        session.query(DeployTask).one().status = "paused"
+        target = session.query(Target).one()
+    where = f"/release/environments/{target.environment_id}/targets/{target.id}"
+    for address in ("/release/clients/web-01", where):
+        assert task["id"] in assert_problem(operator.delete(address), 409)["detail"]
+    with served.database.write() as session:
+        session.query(DeployTask).one().status = "failed"
+    assert operator.delete(where).status_code == 204
+    assert operator.get("/release/projects/shop/installations").json() == []
+    assert operator.get("/release/clients/web-01").status_code == 200
+    assert_problem(operator.delete(where), 404)
+
+
+def test_environment_is_deleted_once_it_has_no_targets(operator, served):
+    with served.database.write() as session:
+        create_fleet(session, {"web-01": "1.4"})
+    environment = operator.get("/release/projects/shop/environments").json()[0]
+    where = f"/release/projects/shop/environments/{environment['id']}"
+    assert "1 targets" in assert_problem(operator.delete(where), 409)["detail"]
+    operator.delete("/release/clients/web-01")
+    assert operator.delete(where).status_code == 204
+    assert operator.get("/release/projects/shop/environments").json() == []
 
 
 def test_clients_are_listed_by_name_in_pages(operator):

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from api.flow_runs import FlowRuns
-from db.models import Client, DeployResult, DeployTask, utc_now
-from tasks.lease import acquire_leases
+from db.models import Client, DeployResult, DeployTask, Lease, utc_now
+from tasks.planning.lease import acquire_leases
 from tests.builders import create_environment, create_fleet
 from tests.served_api import assert_problem
 
@@ -155,6 +155,21 @@ def test_cancel_of_a_running_task_tells_its_run(operator, fleet, served):
     assert answer.json()["status"] == "running"
     with served.database.read() as session:
         assert session.get(DeployTask, task["id"]).cancel_running == "kill"
+
+
+def test_cancel_of_an_interrupted_task_needs_prefect_and_changes_nothing_without_it(operator, fleet, served):
+    task = make(operator)
+    hold_lease(served, task["id"])
+    with served.database.write() as session:
+        session.query(Lease).one().expires_at = utc_now() - timedelta(seconds=1)
+        session.query(DeployResult).filter_by(client_id="a").one().status = "running"
+    problem = assert_problem(
+        operator.post(f"/release/tasks/{task['id']}/cancel", json={"running": "kill"}), 503
+    )
+    assert "Prefect" in problem["detail"]
+    with served.database.read() as session:
+        row = session.get(DeployTask, task["id"])
+        assert (row.status, row.cancel_running) == ("running", None)
 
 
 def test_retry_needs_prefect_and_changes_nothing_without_it(operator, fleet):

@@ -72,6 +72,17 @@ def test_a_check_or_the_exit_code_is_enough_evidence(operator, project):
         assert operator.post("/release/versions", json=body).status_code == 201
 
 
+def test_what_the_exit_code_leaves_unasked_is_refused(operator, project):
+    evidence = {
+        "source": "exit_code",
+        "checks": [{"type": "tcp", "port": 80}],
+        "version_probe": {"type": "command", "command": "app --version"},
+    }
+    for field in ("checks", "version_probe"):
+        body = {**BODY, "evidence": {name: evidence[name] for name in ("source", field)}}
+        assert_problem(operator.post("/release/versions", json=body), 422, field=f"evidence.{field}")
+
+
 def test_unknown_project_is_404(operator, project):
     assert_problem(operator.post("/release/versions", json={**BODY, "project_id": "nope"}), 404)
 

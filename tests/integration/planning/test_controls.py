@@ -9,10 +9,17 @@ from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation
 from db.queries.clients import delete_client
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.session import Database
-from tasks.controls import begin_run, begin_start, finish_run, prepare_retry, request_cancel
 from tasks.errors import FleetChangedError, LeaseHeldError, LeaseLostError, PlanningError, WrongStateError
-from tasks.lease import release_leases
 from tasks.planning import create_deploy_task, fleet_changes
+from tasks.planning.controls import (
+    begin_run,
+    begin_start,
+    finish_run,
+    prepare_retry,
+    request_cancel,
+    wants_run,
+)
+from tasks.planning.lease import release_leases
 from tests.builders import NOW, create_fleet, create_installation, create_target, upgrade_request
 
 LATE = NOW + timedelta(seconds=61)
@@ -211,13 +218,25 @@ def test_cancelling_a_run_tells_it_and_it_ends_cancelled(database: Database, tas
     assert _statuses(database, task) == {"a": "success", "b": "failed", "c": "skipped", "d": "skipped"}
 
 
-def test_cancelling_a_run_that_died_ends_it_and_says_who_is_unknown(database: Database, task):
+def test_cancelling_a_run_that_died_wants_a_run_that_asks_the_agents(database: Database, task):
     _begin(database, task)
     _set(database, task, a="success", b="running")
     with database.write() as session:
-        request_cancel(session, task, "finish", "ann", LATE)
+        assert wants_run(session, request_cancel(session, task, "kill", "ann", NOW), NOW) is None
+    with database.write() as session:
+        asked = request_cancel(session, task, "kill", "ann", LATE)
+        assert wants_run(session, asked, LATE) == f"{task.id}:first"
+    assert (_now(database, task).status, _now(database, task).cancel_running) == ("running", "kill")
+    assert _statuses(database, task) == {"a": "success", "b": "running", "c": "pending", "d": "pending"}
+
+
+def test_cancelling_a_run_that_died_with_nobody_in_flight_ends_it(database: Database, task):
+    _begin(database, task)
+    _set(database, task, a="success")
+    with database.write() as session:
+        assert wants_run(session, request_cancel(session, task, "finish", "ann", LATE), LATE) is None
     assert _now(database, task).status == "cancelled"
-    assert _statuses(database, task) == {"a": "success", "b": "unknown", "c": "skipped", "d": "skipped"}
+    assert _statuses(database, task) == {"a": "success", "b": "skipped", "c": "skipped", "d": "skipped"}
 
 
 @pytest.fixture

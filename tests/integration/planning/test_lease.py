@@ -6,7 +6,8 @@ import pytest
 from db.models import DeployTask
 from db.session import Database
 from tasks.errors import LeaseHeldError, LeaseLostError
-from tasks.lease import (
+from tasks.planning import create_deploy_task
+from tasks.planning.lease import (
     acquire_leases,
     check_leases_free,
     lease_renew_s,
@@ -14,7 +15,6 @@ from tasks.lease import (
     release_leases,
     renew_leases,
 )
-from tasks.planning import create_deploy_task
 from tests.builders import (
     NOW,
     create_environment,

@@ -6,9 +6,9 @@ from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
 from benchmarks.rollout.agents import Behaviour
-from db.models import Client, DeployTask, Lease, utc_now
+from db.models import Client, DeployResult, DeployTask, Lease, utc_now
 from flows.upgrade import upgrade
-from tasks.controls import prepare_retry, request_cancel
+from tasks.planning.controls import prepare_retry, request_cancel, wants_run
 from tests.integration.tasks.conftest import QUICK
 
 
@@ -121,6 +121,8 @@ async def test_unproven_clients_fail(quick_shop):
     }
     assert [results[name].status for name in ("c1", "c2", "c3", "c4")] == ["failed"] * 3 + ["success"]
     assert quick_shop.installations()["c2"].status == "failed"
+    reports = {name: [one.version for one in quick_shop.client(name).reports] for name in ("c1", "c4")}
+    assert reports == {"c1": ["1.5"], "c4": []}, "a failed client reports at once, the others' monitors do"
 
 
 async def test_retry_of_the_failed_is_a_new_attempt(quick_shop):
@@ -137,6 +139,92 @@ async def test_retry_of_the_failed_is_a_new_attempt(quick_shop):
     assert quick_shop.task(task_id).status == "completed"
     assert quick_shop.client("c2").scripts_run == [f"{task_id}.c2.1.deploy", f"{task_id}.c2.2.deploy"]
     assert quick_shop.client("c1").scripts_run == [f"{task_id}.c1.1.deploy"]
+
+
+async def test_retry_of_a_subset_forgives_the_failures_that_it_leaves(quick_shop):
+    for name in ("c1", "c2"):
+        quick_shop.client(name).behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(failure_strategy="continue")
+    await run(task_id)
+    with quick_shop.database.write() as session:
+        task = session.get_one(DeployTask, task_id)
+        task.failure_strategy = "abort"
+        session.scalars(select(DeployResult).where(DeployResult.client_id == "c3")).one().status = "unknown"
+        prepare_retry(session, task, ["c2"], None, "test", utc_now())
+    quick_shop.client("c2").behaviour = Behaviour()
+
+    state = await run(task_id)
+
+    assert state.message == "6 of 8 upgraded, 1 failed, 1 unknown"
+    statuses = quick_shop.statuses(task_id)
+    assert (statuses["c1"], statuses["c2"], statuses["c3"]) == ("failed", "success", "unknown")
+    assert len(quick_shop.client("c2").scripts_run) == 2
+
+
+async def test_failures_of_the_retry_itself_count(quick_shop):
+    for name in ("c1", "c2", "c3", "c4"):
+        quick_shop.client(name).behaviour = Behaviour(exit_code=1)
+    strategy = {**QUICK, "waves": [1], "max_parallel": 1}
+    task_id = quick_shop.plan(strategy=strategy, failure_strategy="continue")
+    await run(task_id)
+    with quick_shop.database.write() as session:
+        task = session.get_one(DeployTask, task_id)
+        task.failure_strategy = "abort"
+        prepare_retry(session, task, ["c2", "c3", "c4"], None, "test", utc_now())
+
+    await run(task_id)
+
+    statuses = quick_shop.statuses(task_id)
+    assert [statuses[name] for name in ("c1", "c2", "c3", "c4")] == ["failed", "failed", "skipped", "skipped"]
+
+
+async def test_who_waits_for_its_agent_is_not_started_after_a_cancel(quick_shop, monkeypatch):
+    monkeypatch.setenv("HOIST_RETRY_WINDOW_S", "360")  # its second attempt comes after three seconds
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
+    task_id = quick_shop.plan(strategy={**QUICK, "waves": [1]})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.client("c1").turned_away)
+    quick_shop.client("c1").behaviour = Behaviour()
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task_id), "finish", "test", utc_now())
+
+    state = await running
+
+    assert state.is_cancelled()
+    assert set(quick_shop.statuses(task_id).values()) == {"skipped"}
+    assert not quick_shop.client("c1").scripts_run
+
+
+async def test_full_disk_is_a_failure_that_ran_nothing(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(full_disk=True)
+    task_id = quick_shop.plan(failure_strategy="continue")
+
+    await run(task_id)
+
+    assert quick_shop.statuses(task_id)["c1"] == "failed"
+    assert "the disk is full" in quick_shop.results(task_id)["c1"].error
+    assert quick_shop.installations()["c1"].status == "installed"
+
+
+async def test_cancel_of_an_interrupted_task_ends_what_still_runs(quick_shop):
+    """The run is gone, its scripts are not: the run that the cancel begins asks their agents, and starts nobody."""
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=120)
+    task_id = quick_shop.plan(strategy={**QUICK, "max_parallel": 2})
+    dead = asyncio.create_task(run(task_id))
+    await until(lambda: sum(len(client.scripts_run) for client in quick_shop.fleet.clients.values()) == 2)
+    dead.cancel()
+    await asyncio.gather(dead, return_exceptions=True)
+    with quick_shop.database.write() as session:
+        task = request_cancel(session, session.get_one(DeployTask, task_id), "kill", "test", utc_now())
+        assert wants_run(session, task, utc_now())
+
+    state = await run(task_id)
+
+    assert state.is_cancelled()
+    assert quick_shop.task(task_id).status == "cancelled"
+    assert sorted(quick_shop.statuses(task_id).values()) == ["failed"] * 2 + ["skipped"] * 6
+    assert sum(len(client.scripts_run) for client in quick_shop.fleet.clients.values()) == 2
 
 
 async def test_cancel_kills_what_runs_and_starts_nothing_else(quick_shop):

@@ -36,7 +36,7 @@ def process(rule, status="running"):
         (RULES, [process("a"), process("b", "zombie")], 0, "unhealthy"),
         (RULES, [process("a"), process("b"), process("b", "zombie")], 0, "unhealthy"),
         (ProcessConfig(), [process("a")], 0, "healthy"),
-        (ProcessConfig(), [], 0, "unhealthy"),
+        (ProcessConfig(), [], 0, "unknown"),
     ],
 )
 def test_process_status(config, processes, age_s, status):

@@ -13,9 +13,9 @@ from db.models import DeployResult, DeployTask
 from db.queries.audit import append_audit
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from tasks.errors import FleetChangedError, LeaseHeldError, PlanningError, WrongStateError
-from tasks.lease import acquire_leases, check_leases_free, release_leases, renew_leases
 from tasks.planning.changes import fleet_changes
 from tasks.planning.changes import replan as plan_anew
+from tasks.planning.lease import acquire_leases, check_leases_free, release_leases, renew_leases
 
 FINISHED = ("completed", "failed", "cancelled")
 RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
@@ -38,7 +38,7 @@ def begin_start(
     if task.status == "pending":
         _check_fleet(session, task, replan, now, who)
     _audit(session, task, "deploy_task.start", now, who)
-    return f"{task.id}:{task.flow_run_id or 'first'}"
+    return run_key(task)
 
 
 def begin_run(
@@ -87,22 +87,38 @@ def finish_run(
 def request_cancel(session: Session, task: DeployTask, running: str, who: str, now: datetime) -> DeployTask:
     """Start no further client; `running`: `finish` lets those in flight end, `kill` cancels their executions.
 
-    The run that is under way sees it (`cancel_running`) and ends as cancelled. Where no run is under way, the deploy
-    task is cancelled at once, and clients that were in flight are unknown. Raises WrongStateError once it has ended.
+    The run that is under way sees it (`cancel_running`) and ends as cancelled. Where no run is under way and nobody is
+    in flight, the deploy task is cancelled at once; where somebody is, a run has to be begun that asks their agents
+    (`wants_run`). Raises WrongStateError once it has ended.
     """
     task = get_deploy_task(session, task.id, lock=True)
     _refuse_finished(task, "cancel")
     task.cancel_running = running
     _audit(session, task, "deploy_task.cancel", now, who, running=running)
+    if not _is_under_way(session, task, now) and not counts_of(session, task.id).running:
+        _skip_pending(session, task, "cancelled", now)
+        task.status, task.status_reason, task.finished_at = "cancelled", f"cancelled by {who}", now
+    return task
+
+
+def wants_run(session: Session, task: DeployTask, now: datetime) -> str | None:
+    """The key of the flow run that a cancelled deploy task needs: its clients are in flight, and no run watches them."""
+    if task.status in FINISHED or _is_under_way(session, task, now):
+        return None
+    return run_key(task)
+
+
+def run_key(task: DeployTask) -> str:
+    """The idempotency key of the deploy task's next flow run: the same until one is recorded in `flow_run_id`."""
+    return f"{task.id}:{task.flow_run_id or 'first'}"
+
+
+def _is_under_way(session: Session, task: DeployTask, now: datetime) -> bool:
     try:
         check_leases_free(session, task, now)
     except LeaseHeldError as held:
-        if held.deploy_task_id == task.id:
-            return task
-    _skip_pending(session, task, "cancelled", now)
-    _end_results(session, task, ("running", "unknown"), "cancelled while no run was watching it", now)
-    task.status, task.status_reason, task.finished_at = "cancelled", f"cancelled by {who}", now
-    return task
+        return held.deploy_task_id == task.id
+    return False
 
 
 def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
@@ -130,6 +146,9 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         )
     task.status, task.status_reason = "pending", None
     task.cancel_running = task.finished_at = None
+    session.flush()
+    left = counts_of(session, task.id)
+    task.forgiven_failures = left.failed + left.unknown
     _audit(session, task, "deploy_task.retry", now, who, clients=len(results))
     session.flush()
     return task

@@ -1,0 +1,91 @@
+"""What the agent is asked for once a deployment has ended: a report at once, and to go on reporting by itself.
+
+It helps people, and fails no client: what an agent does not do within its time is a line in the log.
+"""
+
+from prefect import get_run_logger
+
+from agent.errors import AgentError
+from agent.wire.containers import ContainerCollectRequest, ContainerReported
+from agent.wire.monitors import PutMonitor
+from agent.wire.processes import Reported, ReportRequest
+from tasks.outcomes import Outcome
+from tasks.recipes import ContainerRecipe
+from tasks.retrying import keep_asking
+from tasks.rollout import ClientRun, Rollout
+
+WATCH_WINDOW_S = 30.0
+"""How long an agent is asked to keep watching a version that is proven already."""
+
+
+async def keep_watching(rollout: Rollout, run: ClientRun) -> None:
+    """From now on the agent reports the version's processes by itself; after an uninstall it no longer does.
+
+    What a client's containers are now is reported at once.
+    """
+    try:
+        await _watch_processes(rollout, run)
+        await _report_containers(rollout, run)
+    except AgentError as error:
+        get_run_logger().warning("%s is upgraded, but not watched: %s", run.work.client_id, error)
+
+
+async def report_what_is_left(rollout: Rollout, run: ClientRun, outcome: Outcome) -> None:
+    """After a deployment that failed: have the agent report at once what runs now. The monitor stays as it was."""
+    if not outcome.ran or outcome.status != "failed":
+        return
+    try:
+        await _report_processes(rollout, run)
+        await _report_containers(rollout, run)
+    except AgentError as error:
+        get_run_logger().warning("%s could not report what runs now: %s", run.work.client_id, error)
+
+
+async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
+    api, release, recipe = rollout.api_of(run), rollout.release, run.work.recipe
+    if release.operation == "uninstall":
+        await keep_asking(lambda: api.delete_monitor(release.project_id), _window_s(rollout))
+        return
+    config = recipe.process_config
+    if config is None or (isinstance(recipe, ContainerRecipe) and not config.rules):
+        return
+    monitor = PutMonitor(
+        version=run.work.to_version,
+        release_id=release.deploy_task_id,
+        process_config=config,
+        version_probe=recipe.evidence.version_probe,
+        work_dir=recipe.work_dir,
+        run_as=recipe.run_as,
+    )
+    await keep_asking(lambda: api.put_monitor(release.project_id, monitor), _window_s(rollout))
+
+
+async def _report_processes(rollout: Rollout, run: ClientRun) -> None:
+    config = run.work.recipe.process_config
+    if config is None or not config.rules:
+        return
+    release, client = rollout.release, run.work.client_id
+    request = ReportRequest(
+        project_id=release.project_id,
+        rules=config.rules,
+        version=run.work.to_version,
+        release_id=release.deploy_task_id,
+    )
+    _log_late(client, "process", await rollout.api_of(run).report(request))
+
+
+async def _report_containers(rollout: Rollout, run: ClientRun) -> None:
+    if not isinstance(run.work.recipe, ContainerRecipe):
+        return
+    api, request = rollout.api_of(run), ContainerCollectRequest(all=True)
+    reported = await keep_asking(lambda: api.report_containers(request), _window_s(rollout))
+    _log_late(run.work.client_id, "container", reported)
+
+
+def _log_late(client: str, what: str, reported: Reported | ContainerReported) -> None:
+    if not reported.delivered:
+        get_run_logger().warning("%s: its %s report waits: %s", client, what, reported.error)
+
+
+def _window_s(rollout: Rollout) -> float:
+    return min(rollout.settings.retry_window_s, WATCH_WINDOW_S)
