@@ -163,7 +163,9 @@ class Fleet:
             )
         self.worker.start()
         deploy = self._process("deploy", "-m", "prefect", "--no-prompt", "deploy", "--all").start()
+        automate = self._process("automations", "-m", "deployments.automations").start()
         wait_until("end of prefect deploy", lambda: not deploy.running or None, timeout_s=120)
+        wait_until("end of registering", lambda: not automate.running or None, timeout_s=120)
         wait_until("work pool", self._worker_polls, self.worker, timeout_s=120)
         wait_until("deployment", self._is_deployed, self.worker, timeout_s=20)
 

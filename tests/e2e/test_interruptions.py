@@ -73,6 +73,35 @@ def test_another_run_takes_over_when_the_lease_of_a_killed_one_has_run_out(fleet
     check_each_ran_once(shop, task_id)
 
 
+def test_a_worker_that_is_killed_with_its_run_leaves_neither_running(fleet):
+    """Nobody is left to write an end: the release API pauses the deploy task, Prefect's automation ends the run."""
+    shop = Shop(fleet, ("web-1", "web-2"))
+    shop.put_1_0()
+    for client in shop.clients:
+        shop.behave(client, "slow")
+    task_id = shop.create(strategy=STRATEGY | {"waves": [1, "100%"]})
+    flow_run_id = shop.start(task_id)["flow_run_id"]
+    shop.await_started(shop.api.get(f"/tasks/{task_id}")["plan"]["waves"][0][0])
+    fleet.worker.kill()
+    try:
+        kill_flow(fleet, flow_run_id)
+
+        def paused():
+            task = shop.api.get(f"/tasks/{task_id}")
+            return task if task["status"] == "paused" else None
+
+        assert (
+            "start it again" in wait_until("pause of the deploy task", paused, timeout_s=90)["status_reason"]
+        )
+    finally:
+        fleet.worker.start()
+    shop.start(task_id)
+    task = shop.ended(task_id)
+    assert (task["status"], task["success_count"]) == ("completed", 2)
+    assert [shop.runs(client) for client in shop.clients] == [["install 1.0", "update 1.1"]] * 2
+    assert flow_state(fleet, flow_run_id, timeout_s=240)["type"] == "CRASHED"
+
+
 def test_killed_run_that_is_retried_goes_on_where_it_stopped(fleet):
     shop, task_id, flow_run_id = interrupted_upgrade(fleet)
     flow_state(fleet, flow_run_id)

@@ -1,0 +1,46 @@
+"""Deploy tasks whose run is gone without a word: a killed worker takes the run along, and nobody writes an end."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from db.models import DeployTask, Lease
+from db.queries.audit import append_audit
+
+UNDER_WAY = ("running", "canary", "rolling_back")
+"""Statuses that a run's lease has to stand behind."""
+
+GRACE = timedelta(seconds=10)
+"""Beyond the lease's end: the run's clock and this one's differ."""
+
+
+def pause_abandoned(session: Session, now: datetime, grace: timedelta = GRACE) -> list[str]:
+    """Pause deploy tasks that are under way with nobody's lease behind them; answers their ids.
+
+    The lease is let go: a run that was only frozen finds it gone and starts nothing more.
+    """
+    alive = exists().where(Lease.deploy_task_id == DeployTask.id, Lease.expires_at > now - grace)
+    query = select(DeployTask).where(DeployTask.status.in_(UNDER_WAY), ~alive)
+    abandoned = session.scalars(query.with_for_update(skip_locked=True)).all()
+    for task in abandoned:
+        _pause(session, task, now)
+    return [task.id for task in abandoned]
+
+
+def _pause(session: Session, task: DeployTask, now: datetime) -> None:
+    task.status = "paused"
+    task.status_reason = "its run is gone, and let its lease run out: start it again, and it goes on"
+    leases = select(Lease).where(Lease.deploy_task_id == task.id).with_for_update()
+    for lease in session.scalars(leases):
+        lease.holder = lease.deploy_task_id = lease.expires_at = None
+    append_audit(
+        session,
+        now=now,
+        who="reconciler",
+        action="deploy_task.paused",
+        subject=f"deploy task {task.id}",
+        detail={"reason": task.status_reason, "flow_run_id": task.flow_run_id},
+        project_id=task.project_id,
+        deploy_task_id=task.id,
+    )

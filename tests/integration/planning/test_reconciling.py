@@ -1,0 +1,68 @@
+"""A deploy task whose run is gone is paused, on both databases; one whose run is alive is left alone."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from db.models import AuditEntry, Lease
+from db.queries.deploy_tasks import get_deploy_task
+from tasks.errors import LeaseLostError
+from tasks.planning import create_deploy_task
+from tasks.planning.controls import begin_run
+from tasks.planning.lease import renew_leases
+from tasks.planning.reconciling import GRACE, pause_abandoned
+from tests.builders import NOW, create_fleet, upgrade_request
+
+TTL_S = 60.0
+GONE = NOW + timedelta(seconds=TTL_S) + GRACE
+
+
+@pytest.fixture
+def task(database):
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4"})
+        made = create_deploy_task(session, upgrade_request(project), now=NOW, who="ann")
+    with database.write() as session:
+        begin_run(session, made, "run-1", NOW, TTL_S)
+    return made
+
+
+def paused(database, now):
+    with database.write() as session:
+        return pause_abandoned(session, now)
+
+
+def test_a_run_that_renews_its_lease_is_left_alone(database, task):
+    assert paused(database, GONE - timedelta(seconds=1)) == []
+    with database.write() as session:
+        renew_leases(session, task, "run-1", GONE, TTL_S)
+    assert paused(database, GONE + timedelta(seconds=1)) == []
+    with database.read() as session:
+        assert get_deploy_task(session, task.id).status == "running"
+
+
+def test_a_run_that_is_gone_is_paused_once_and_its_lease_let_go(database, task):
+    assert paused(database, GONE) == [task.id]
+    assert paused(database, GONE) == []
+    with database.read() as session:
+        found = get_deploy_task(session, task.id)
+        assert (found.status, found.finished_at) == ("paused", None)
+        assert "start it again" in found.status_reason
+        assert session.scalars(select(Lease.holder)).all() == [None]
+        assert session.scalars(select(AuditEntry.who).where(AuditEntry.action == "deploy_task.paused")).all()
+
+
+def test_a_run_that_was_only_frozen_finds_its_lease_gone(database, task):
+    paused(database, GONE)
+    with pytest.raises(LeaseLostError), database.write() as session:
+        renew_leases(session, task, "run-1", GONE, TTL_S)
+    with database.write() as session:
+        assert begin_run(session, task, "run-2", GONE, TTL_S) == 2
+
+
+def test_who_has_not_begun_or_has_ended_is_nobody_s_business(database, task):
+    for status in ("pending", "completed", "failed", "cancelled", "paused"):
+        with database.write() as session:
+            get_deploy_task(session, task.id).status = status
+        assert paused(database, GONE) == []
