@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from agent.containers.details import as_nanoseconds
 from agent.containers.engine import Engine
 from agent.containers.swap.choosing import Binding, Own
 from agent.containers.swap.creating import (
@@ -78,17 +79,15 @@ class Dock:
             except docker.errors.ImageNotFound:
                 return None
 
-    def pull(self, image: str, credentials: dict[str, str] | None) -> Iterator[str | None]:
-        """Have the engine fetch it; a step for each line that it says, with what went wrong, or None."""
+    def pull(self, image: str, credentials: dict[str, str] | None) -> Iterator[dict[str, Any]]:
+        """Have the engine fetch it: what it says meanwhile, in lines (POST /images/create)."""
         from docker.utils import parse_repository_tag
 
         repository, tag = parse_repository_tag(image)
         with self._api(f"pull {image}") as api:
-            lines = api.pull(
+            yield from api.pull(
                 repository, tag=tag or "latest", auth_config=credentials, stream=True, decode=True
             )
-            for line in lines:
-                yield str(line["error"]) if "error" in line else None
 
     def create(self, request: ContainerDeployRequest, name: str) -> str | None:
         """The new container's id, attached to its networks without aliases; None where the name is taken."""
@@ -192,7 +191,7 @@ def _own(seen: dict[str, Any]) -> Own:
         state=state["Status"],
         version=labels.get(VERSION, ""),
         execution_id=labels.get(EXECUTION, ""),
-        finished_at=str(state.get("FinishedAt") or ""),
+        finished_ns=as_nanoseconds(state.get("FinishedAt")),
         bindings=frozenset(_bound(host.get("PortBindings") or {})),
         host_network=host.get("NetworkMode") == "host",
         labels=dict(labels),

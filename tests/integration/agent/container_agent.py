@@ -17,9 +17,8 @@ class ContainerAgent(AgentProcess):
 
     def __init__(self, folder: Path, engine: DockerEngine, client_id: str = "web-1", **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(
-            folder, HOIST_AGENT_DOCKER_HOST=engine.url, HOIST_AGENT_CLIENT_ID=client_id, **settings
-        )
+        own = {"HOIST_AGENT_DOCKER_HOST": engine.url, "HOIST_AGENT_CLIENT_ID": client_id}
+        super().__init__(folder, **{**own, **settings})
         self.engine = engine
         self.client_id = client_id
 
