@@ -41,6 +41,7 @@ class DockerEngine:
                     *(str(_dockerd()), "--host", self.url, "--bridge", self.bridge),
                     *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
                     *("--pidfile", str(self.folder / "dockerd.pid"), "--group", "root"),
+                    "--max-download-attempts=1",  # a blob that breaks off is told at once
                     # Another engine on this machine has networks, which ours must not overlap.
                     *("--default-address-pool", f"base={self._pool()},size=24"),
                 ],
@@ -72,7 +73,7 @@ class DockerEngine:
         lines.append('ENTRYPOINT ["/app"]')
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as tar:
-            tar.add(_application(), "app")
+            tar.add(application(), "app")
             entry = tarfile.TarInfo("Dockerfile")
             content = "\n".join(lines).encode()
             entry.size = len(content)
@@ -131,7 +132,7 @@ def _run(*command: str) -> None:
     subprocess.run(command, capture_output=True, check=False)
 
 
-def _application() -> Path:
+def application() -> Path:
     """The compiled application, once for each version of its source."""
     source = HERE / "images" / "app.c"
     target = Path(tempfile.gettempdir()) / f"hoist-test-app-{os.getuid()}-{int(source.stat().st_mtime)}"

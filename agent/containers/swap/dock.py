@@ -1,6 +1,6 @@
 """What a swap does to the engine: each step looks first, so that doing it again changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +79,18 @@ class Dock:
             except docker.errors.ImageNotFound:
                 return None
 
-    def pull(self, image: str, credentials: dict[str, str] | None) -> Iterator[dict[str, Any]]:
-        """Have the engine fetch it: what it says meanwhile, in lines (POST /images/create)."""
+    def pull(
+        self, image: str, credentials: dict[str, str] | None, on_answer: Callable[[Any], None]
+    ) -> Iterator[dict[str, Any]]:
+        """Have the engine fetch it: what it says meanwhile, in lines (POST /images/create).
+
+        To be called in a thread of its own. `on_answer` is given the answer (a requests.Response) before its first line.
+        """
         from docker.utils import parse_repository_tag
 
         repository, tag = parse_repository_tag(image)
         with self._api(f"pull {image}") as api:
+            api.hooks["response"].append(lambda answer, **_: on_answer(answer))
             yield from api.pull(
                 repository, tag=tag or "latest", auth_config=credentials, stream=True, decode=True
             )

@@ -1,6 +1,7 @@
 """Getting the image onto the host, by the version's policy. Credentials go to the engine alone, and nowhere else."""
 
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -58,8 +59,8 @@ class Pull:
     def _listen(self) -> Said:
         """The engine's last line: "Status: …" is how a pull that succeeded ends, and nothing else does."""
         heard: Heard = SimpleQueue()
-        over = threading.Event()
-        threading.Thread(target=self._read, args=(heard, over), name="pull", daemon=True).start()
+        answer = _Answer()
+        threading.Thread(target=self._read, args=(heard, answer), name="pull", daemon=True).start()
         last: Said = {}
         try:
             while (line := self._next(heard)) is not None:
@@ -70,7 +71,7 @@ class Pull:
                     raise SwapFailed(f"cannot pull {self._config.image}: {problem}"[:1000])
                 last = line
         finally:
-            over.set()
+            answer.leave()
         return last
 
     def _next(self, heard: Heard) -> Said | Exception | None:
@@ -81,16 +82,38 @@ class Pull:
             except Empty:
                 continue
 
-    def _read(self, heard: Heard, over: threading.Event) -> None:
-        """In a thread of its own. Nobody listens once it is `over`: to leave then has the engine stop pulling."""
+    def _read(self, heard: Heard, answer: "_Answer") -> None:
+        """In a thread of its own, until the end of the answer, or until nobody listens any more."""
         auth = self._auth
         credentials = None if auth is None else {"username": auth.username, "password": auth.password}
         try:
-            for line in self._dock.pull(self._config.image, credentials):
+            for line in self._dock.pull(self._config.image, credentials, answer.begin):
                 heard.put(line)
-                if over.is_set():
-                    return
         except (SwapFailed, EngineUnavailable) as error:
             heard.put(error)  # raised where it is listened to
         finally:
             heard.put(None)
+
+
+class _Answer:
+    """The engine's answer to one pull: an engine that can't tell any more stops pulling."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = False
+        self._raw: Any = None  # urllib3's response
+
+    def begin(self, answer: Any) -> None:
+        """It is there, as a requests.Response."""
+        with self._lock:
+            self._raw = answer.raw
+            if self._left:
+                answer.close()
+
+    def leave(self) -> None:
+        """Break it off; the thread that reads it then sees its end. One that is over already is fine."""
+        with self._lock:
+            self._left = True
+            if self._raw is not None and not self._raw.closed:
+                with suppress(OSError, ValueError):
+                    self._raw.shutdown()
