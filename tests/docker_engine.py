@@ -13,6 +13,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.agents import is_running
 from tests.real_processes import wait_until
 
 HERE = Path(__file__).parent
@@ -100,6 +101,16 @@ class DockerEngine:
         """SIGCONT."""
         os.kill(self._process.pid, 18)
 
+    def kill(self) -> None:
+        """SIGKILL: its containers run on, with nobody who knows of them."""
+        self._process.kill()
+        self._process.wait()
+        # Its containerd dies with it. While anybody has to reap that, the next dockerd would take it for alive.
+        written = self.folder / "exec" / "containerd" / "containerd.pid"
+        pid = int(written.read_text())
+        wait_until(lambda: not is_running(pid))
+        written.unlink()
+
     def stop(self) -> None:
         """End the engine; its containers too."""
         if self._process is not None and self._process.poll() is None:
@@ -110,6 +121,9 @@ class DockerEngine:
                 self._process.kill()
                 self._process.wait()
         _run("ip", "link", "delete", self.bridge)
+        _run(
+            "umount", str(self.folder / "data")
+        )  # one that was killed left its mount to the next, which leaves it
 
     def _pool(self) -> str:
         return f"10.{200 + os.getpid() % 50}.0.0/16"

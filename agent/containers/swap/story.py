@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from agent.containers.errors import EngineUnavailable
-from agent.containers.swap.choosing import Own, in_the_way, kept_of, to_prune
+from agent.containers.swap.choosing import RUNNING, Own, in_the_way, kept_of, to_prune
 from agent.containers.swap.dock import Dock
 from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.health import Health, judge
@@ -208,9 +208,11 @@ class Swap:
         self._notes.tell(f"{name} serves")
 
     def _finish(self) -> DeployedContainer:
+        self._keep_serving()
         if not self._notes.now.gap_first:
             self._stop_previous("stop_previous")
         self._prune()
+        self._keep_serving()
         container_id, name = self._new()
         now = self._notes.now
         return DeployedContainer(
@@ -221,6 +223,13 @@ class Swap:
             replaced=now.previous[-1].name if now.previous else None,
             gap_ms=now.gap_ms,
         )
+
+    def _keep_serving(self) -> None:
+        """An engine that is killed and comes back ends what ran, and starts not all of it again."""
+        container_id, name = self._new()
+        if self._patiently(self._dock.inspect, container_id, name)["State"]["Status"] not in RUNNING:
+            self._notes.tell(f"{name} was found stopped: starting it again")
+            self._patiently(self._dock.start, container_id, name)
 
     def _stop_previous(self, phase: str) -> None:
         now = self._notes.now
