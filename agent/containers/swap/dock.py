@@ -1,5 +1,6 @@
 """What a swap does to the engine: each step looks first, so that doing it again changes nothing."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STEP_TIMEOUT_S = 60.0
 LOG_LINES = 200
+POLICY_TRIES, POLICY_RETRY_S = 10, 0.3
 _STOP_TIMEOUT_S = 10
 
 
@@ -145,8 +147,16 @@ class Dock:
     def let_restart(self, own: Own, *, on: bool) -> None:
         """Give it back the restart policy that it was made with, or none: a stopped one must stay so over a reboot."""
         policy = restart_policy_of(own.labels.get(RESTART, "no")) if on else {"Name": "no"}
-        with self._api(f"change the restart policy of {own.name}") as api:
-            api.update_container(own.container_id, restart_policy=policy)
+        for left in reversed(range(POLICY_TRIES)):
+            try:
+                with self._api(f"change the restart policy of {own.name}") as api:
+                    api.update_container(own.container_id, restart_policy=policy)
+                return
+            except SwapFailed as error:
+                # It ends at this moment: the engine refuses ("task … not found") until it has noticed.
+                if not left or "task" not in str(error) or "not found" not in str(error):
+                    raise
+                time.sleep(POLICY_RETRY_S)
 
     def stop(self, own: Own) -> None:
         """Stop it, with its own stop timeout, for good; one that is gone is fine."""
