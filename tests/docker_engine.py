@@ -13,6 +13,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.agents import is_running
 from tests.real_processes import wait_until
 
 HERE = Path(__file__).parent
@@ -41,6 +42,7 @@ class DockerEngine:
                     *(str(_dockerd()), "--host", self.url, "--bridge", self.bridge),
                     *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
                     *("--pidfile", str(self.folder / "dockerd.pid"), "--group", "root"),
+                    "--max-download-attempts=1",  # a blob that breaks off is told at once
                     # Another engine on this machine has networks, which ours must not overlap.
                     *("--default-address-pool", f"base={self._pool()},size=24"),
                 ],
@@ -72,7 +74,7 @@ class DockerEngine:
         lines.append('ENTRYPOINT ["/app"]')
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as tar:
-            tar.add(_application(), "app")
+            tar.add(application(), "app")
             entry = tarfile.TarInfo("Dockerfile")
             content = "\n".join(lines).encode()
             entry.size = len(content)
@@ -99,6 +101,16 @@ class DockerEngine:
         """SIGCONT."""
         os.kill(self._process.pid, 18)
 
+    def kill(self) -> None:
+        """SIGKILL: its containers run on, with nobody who knows of them."""
+        self._process.kill()
+        self._process.wait()
+        # Its containerd dies with it. While anybody has to reap that, the next dockerd would take it for alive.
+        written = self.folder / "exec" / "containerd" / "containerd.pid"
+        pid = int(written.read_text())
+        wait_until(lambda: not is_running(pid))
+        written.unlink()
+
     def stop(self) -> None:
         """End the engine; its containers too."""
         if self._process is not None and self._process.poll() is None:
@@ -109,6 +121,9 @@ class DockerEngine:
                 self._process.kill()
                 self._process.wait()
         _run("ip", "link", "delete", self.bridge)
+        _run(
+            "umount", str(self.folder / "data")
+        )  # one that was killed left its mount to the next, which leaves it
 
     def _pool(self) -> str:
         return f"10.{200 + os.getpid() % 50}.0.0/16"
@@ -131,7 +146,7 @@ def _run(*command: str) -> None:
     subprocess.run(command, capture_output=True, check=False)
 
 
-def _application() -> Path:
+def application() -> Path:
     """The compiled application, once for each version of its source."""
     source = HERE / "images" / "app.c"
     target = Path(tempfile.gettempdir()) / f"hoist-test-app-{os.getuid()}-{int(source.stat().st_mtime)}"

@@ -1,5 +1,6 @@
 """What the engine's list does not say of a container, inspected again only when something changed."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _NEVER = "0001-01-01"
+_FRACTION = re.compile(r"\.(\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ def inspect(api: "APIClient", listed: dict[str, Any], cgroups: Cgroups | None) -
     return (
         replace(detail, group=cgroups.group_of(pid, listed["Id"])) if pid and cgroups is not None else detail
     )
+
+
+def as_nanoseconds(text: str | None) -> int:
+    """The engine's time as Unix time in nanoseconds, all that it says; 0 for its zero."""
+    at = as_time(text)
+    if at is None:
+        return 0
+    fraction = _FRACTION.search(text or "")
+    digits = fraction.group(1)[:9].ljust(9, "0") if fraction else "0"
+    return int(at.replace(microsecond=0).timestamp()) * 10**9 + int(digits)
 
 
 def as_time(text: str | None) -> datetime | None:

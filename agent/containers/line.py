@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from agent.containers.errors import EngineUnavailable
+from agent.containers.threads import DaemonThreads
 
 T = TypeVar("T")
 MOST_WAITING = 32
@@ -18,7 +18,7 @@ class Line:
     """One question at a time. Where the engine did not answer one, those that waited meanwhile fail with it at once."""
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = DaemonThreads(1, name)
         self._waiting = 0
         self._failed: tuple[float, EngineUnavailable] | None = None
 

@@ -68,10 +68,13 @@ class Containers:
     async def report(self, request: ContainerReportRequest) -> ContainerReported:
         """`container.report`: collect and send now; what can't be delivered at once waits in the spool.
 
+        The report has everything on the host, whatever is asked about: it takes the place of the one before it, and what
+        it lacked would be taken for gone. The answer has what was asked about.
         Raises EngineUnavailable: then nothing is reported, for "no containers" would be untrue. Raises Refused (409, 507).
         """
         delivery = needed_delivery(self._delivery)
-        collected = await self.collect(request)
+        collect = partial(self._collector.collect, request.prefixes, everything=True)
+        collected = await self._collections.ask(collect)
         at = collected.collected_at or datetime.now(UTC)
         report = make_container_report(collected, client_id=self._client_id, at=at)
         number = await spooled(self._spool, CONTAINERS, encode_container_report(report))
@@ -81,8 +84,17 @@ class Containers:
             delivered=error is None,
             error=error,
             docker_version=collected.docker_version,
-            containers=collected.containers,
+            containers=asked_for(request, collected.containers),
         )
+
+
+def asked_for(
+    request: ContainerCollectRequest, containers: Sequence[ContainerInfo]
+) -> tuple[ContainerInfo, ...]:
+    """Those of all `containers` that the request is about."""
+    if request.all:
+        return tuple(containers)
+    return tuple(one for one in containers if one.matched_prefix is not None)
 
 
 def count_by_prefix(prefixes: Sequence[str], containers: Sequence[ContainerInfo]) -> tuple[PrefixCount, ...]:

@@ -1,11 +1,11 @@
 """The engine's own statistics, where control groups can't be read: a remote engine, a rootless one."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from agent.containers.cgroups import Usage, without_inactive
 from agent.containers.engine import Engine
+from agent.containers.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -25,12 +25,12 @@ def ask_usages(engine: Engine, container_ids: list[str]) -> dict[str, Answer]:
     """
     if not container_ids:
         return {}
-    threads = ThreadPoolExecutor(min(THREADS, len(container_ids)), thread_name_prefix="container-stats")
+    threads = DaemonThreads(THREADS, "container-stats")
     try:
         answers = threads.map(lambda one: (one, _ask(engine, one)), container_ids)
         return {one: answer for one, answer in answers if answer is not None}
     finally:
-        threads.shutdown(cancel_futures=True)
+        threads.shutdown()
 
 
 def _ask(engine: Engine, container_id: str) -> Answer | None:

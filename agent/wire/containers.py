@@ -249,7 +249,7 @@ class ContainerCollectRequest(Request):
 
 
 class ContainerReportRequest(ContainerCollectRequest):
-    """The same, for the release API: the containers of the next report take the place of these."""
+    """The same. What is sent to the release API is always all of them; the answer has those that are asked about."""
 
 
 class ContainerListRequest(Request):

@@ -13,14 +13,14 @@ Binding = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A container with this project's and this client's labels. `finished_at` is the engine's own text, "" before an end."""
+    """A container with this project's and this client's labels. `finished_ns`: Unix time in nanoseconds, 0 before an end."""
 
     container_id: str
     name: str
     state: str
     version: str
     execution_id: str
-    finished_at: str
+    finished_ns: int
     bindings: frozenset[Binding] = frozenset()
     host_network: bool = False
     labels: dict[str, str] = field(default_factory=dict, compare=False)
@@ -56,13 +56,13 @@ def _overlap(one: Binding, other: Binding) -> bool:
 def kept_of(version: str, own: Sequence[Own]) -> Own | None:
     """The stopped container of that version that ended last."""
     kept = [one for one in own if one.state == "exited" and one.version == version]
-    return max(kept, key=lambda one: one.finished_at, default=None)
+    return max(kept, key=lambda one: one.finished_ns, default=None)
 
 
 def to_prune(own: Sequence[Own], new_id: str, keep: int) -> list[Own]:
     """Of those that don't run: what never ran at all, and all but the `keep` that ended last."""
     stopped = [one for one in own if not one.runs and one.container_id != new_id]
     ended = sorted(
-        (one for one in stopped if one.state == "exited"), key=lambda one: one.finished_at, reverse=True
+        (one for one in stopped if one.state == "exited"), key=lambda one: one.finished_ns, reverse=True
     )
     return [one for one in stopped if one.state != "exited"] + ended[keep:]

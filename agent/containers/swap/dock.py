@@ -1,9 +1,11 @@
 """What a swap does to the engine: each step looks first, so that doing it again changes nothing."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from agent.containers.details import as_nanoseconds
 from agent.containers.engine import Engine
 from agent.containers.swap.choosing import Binding, Own
 from agent.containers.swap.creating import (
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 STEP_TIMEOUT_S = 60.0
 LOG_LINES = 200
+POLICY_TRIES, POLICY_RETRY_S = 10, 0.3
 _STOP_TIMEOUT_S = 10
 
 
@@ -78,17 +81,21 @@ class Dock:
             except docker.errors.ImageNotFound:
                 return None
 
-    def pull(self, image: str, credentials: dict[str, str] | None) -> Iterator[str | None]:
-        """Have the engine fetch it; a step for each line that it says, with what went wrong, or None."""
+    def pull(
+        self, image: str, credentials: dict[str, str] | None, on_answer: Callable[[Any], None]
+    ) -> Iterator[dict[str, Any]]:
+        """Have the engine fetch it: what it says meanwhile, in lines (POST /images/create).
+
+        To be called in a thread of its own. `on_answer` is given the answer (a requests.Response) before its first line.
+        """
         from docker.utils import parse_repository_tag
 
         repository, tag = parse_repository_tag(image)
         with self._api(f"pull {image}") as api:
-            lines = api.pull(
+            api.hooks["response"].append(lambda answer, **_: on_answer(answer))
+            yield from api.pull(
                 repository, tag=tag or "latest", auth_config=credentials, stream=True, decode=True
             )
-            for line in lines:
-                yield str(line["error"]) if "error" in line else None
 
     def create(self, request: ContainerDeployRequest, name: str) -> str | None:
         """The new container's id, attached to its networks without aliases; None where the name is taken."""
@@ -140,8 +147,16 @@ class Dock:
     def let_restart(self, own: Own, *, on: bool) -> None:
         """Give it back the restart policy that it was made with, or none: a stopped one must stay so over a reboot."""
         policy = restart_policy_of(own.labels.get(RESTART, "no")) if on else {"Name": "no"}
-        with self._api(f"change the restart policy of {own.name}") as api:
-            api.update_container(own.container_id, restart_policy=policy)
+        for left in reversed(range(POLICY_TRIES)):
+            try:
+                with self._api(f"change the restart policy of {own.name}") as api:
+                    api.update_container(own.container_id, restart_policy=policy)
+                return
+            except SwapFailed as error:
+                # It ends at this moment: the engine refuses ("task … not found") until it has noticed.
+                if not left or "task" not in str(error) or "not found" not in str(error):
+                    raise
+                time.sleep(POLICY_RETRY_S)
 
     def stop(self, own: Own) -> None:
         """Stop it, with its own stop timeout, for good; one that is gone is fine."""
@@ -192,7 +207,7 @@ def _own(seen: dict[str, Any]) -> Own:
         state=state["Status"],
         version=labels.get(VERSION, ""),
         execution_id=labels.get(EXECUTION, ""),
-        finished_at=str(state.get("FinishedAt") or ""),
+        finished_ns=as_nanoseconds(state.get("FinishedAt")),
         bindings=frozenset(_bound(host.get("PortBindings") or {})),
         host_network=host.get("NetworkMode") == "host",
         labels=dict(labels),

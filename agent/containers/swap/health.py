@@ -30,7 +30,9 @@ def judge(seen: dict[str, Any], stable_for_s: float, now: datetime) -> Verdict:
     state = seen["State"]
     status, restarts = state["Status"], int(seen.get("RestartCount") or 0)
     if restarts or status == "restarting":
-        return Verdict(Health.FAILED, f"it ended with {state.get('ExitCode')} and was started again", now)
+        # Once it runs again the engine says 0, which is not how it ended.
+        code = f" with {state.get('ExitCode')}" if status != "running" else ""
+        return Verdict(Health.FAILED, f"it ended{code}, and was started again", now)
     if status in ("exited", "dead"):
         killed = ", for want of memory" if state.get("OOMKilled") else ""
         return Verdict(Health.FAILED, f"it ended with {state.get('ExitCode')}{killed}", now)

@@ -36,6 +36,7 @@ class Progress(BaseModel):
     """`container_id` None: not made yet. `kept`: it is one that was kept, so a failure stops it and removes nothing.
 
     `gap_began`, `gap_ended`: Unix times between which nothing served. `committed`: from here on it is never undone.
+    `unseen`: it failed before it knew what runs. `creating`: the engine was asked to make one, and has not answered.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,8 @@ class Progress(BaseModel):
     committed: bool = False
     why: str | None = None
     log_shown: bool = False
+    unseen: bool = False
+    creating: bool = False
 
     @property
     def gap_ms(self) -> int:

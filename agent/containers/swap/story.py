@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from agent.containers.errors import EngineUnavailable
-from agent.containers.swap.choosing import Own, in_the_way, kept_of, to_prune
+from agent.containers.swap.choosing import RUNNING, Own, in_the_way, kept_of, to_prune
 from agent.containers.swap.dock import Dock
 from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.health import Health, judge
 from agent.containers.swap.notes import Notes
 from agent.containers.swap.progress import Previous
-from agent.containers.swap.pulling import pull
+from agent.containers.swap.pulling import Pull
 from agent.naming import NamingError, make_name
 from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import DeployedContainer
@@ -21,6 +21,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 POLL_S = 0.3
 ENGINE_RETRY_S = 1.0
+LATE_CREATE_S = 10.0
+"""How long a container that was asked for, and not answered, is looked out for before it is taken not to come."""
 REVERT_PATIENCE_S = 120.0
 """How long an engine that is down is waited for where something has to be put back, or a switch to be finished."""
 
@@ -61,7 +63,11 @@ class Swap:
 
         Raises SwapFailed where that could not be done, saying so; SwapAbandoned.
         """
-        self._notes.write(phase="revert", why=why)
+        self._notes.write(
+            phase="revert", why=why, unseen=self._notes.now.unseen or self._notes.now.phase == "begin"
+        )
+        if self._notes.now.unseen:
+            return f"{why}; nothing was changed, and what runs here is not known"
         try:
             self._take_new_away()
             return f"{why}; {self._restore_previous()}"
@@ -100,7 +106,7 @@ class Swap:
     def _get_image(self) -> None:
         if self._notes.now.kept or self._notes.now.image_id is not None:
             return
-        image_id = self._patiently(pull, self._dock, self._request, self._notes)
+        image_id = self._patiently(Pull(self._dock, self._request, self._notes).get)
         self._notes.write(phase="create", image_id=image_id)
 
     def _get_container(self) -> None:
@@ -118,28 +124,33 @@ class Swap:
             self._notes.write(image_id=image_id)
 
     def _create(self) -> None:
-        made = next(
-            (
-                one
-                for one in self._patiently(self._dock.own)
-                if one.execution_id == self._request.execution_id
-            ),
-            None,
-        )
-        if made is not None:
-            self._notes.write(container_id=made.container_id, name=made.name)
-            return
         tried: set[str] = set()
         while True:
+            made = self._made()  # also by an agent that died, or by a request whose answer got lost
+            if made:
+                self._notes.write(container_id=made[0].container_id, name=made[0].name, creating=False)
+                return
             name = self._next_name(tried)
-            self._notes.write(phase="create", name=name)
-            container_id = self._patiently(self._dock.create, self._request, name)
-            if container_id is not None:
-                self._notes.tell(f"created {name} from {self._config.image}")
-                self._notes.write(container_id=container_id)
+            self._notes.write(phase="create", name=name, creating=True)
+            if self._ask_for(name):
                 return
             self._notes.tell(f"the name {name} is taken")
             tried.add(name)
+
+    def _ask_for(self, name: str) -> bool:
+        try:
+            container_id = self._patiently(self._dock.create, self._request, name)
+        except SwapFailed:
+            self._notes.write(creating=False)
+            raise
+        if container_id is not None:
+            self._notes.tell(f"created {name} from {self._config.image}")
+            self._notes.write(container_id=container_id, creating=False)
+        return container_id is not None
+
+    def _made(self) -> list[Own]:
+        mine = self._request.execution_id
+        return [one for one in self._patiently(self._dock.own) if one.execution_id == mine]
 
     def _next_name(self, tried: set[str]) -> str:
         request = self._request
@@ -197,9 +208,11 @@ class Swap:
         self._notes.tell(f"{name} serves")
 
     def _finish(self) -> DeployedContainer:
+        self._keep_serving()
         if not self._notes.now.gap_first:
             self._stop_previous("stop_previous")
         self._prune()
+        self._keep_serving()
         container_id, name = self._new()
         now = self._notes.now
         return DeployedContainer(
@@ -210,6 +223,13 @@ class Swap:
             replaced=now.previous[-1].name if now.previous else None,
             gap_ms=now.gap_ms,
         )
+
+    def _keep_serving(self) -> None:
+        """An engine that is killed and comes back ends what ran, and starts not all of it again."""
+        container_id, name = self._new()
+        if self._patiently(self._dock.inspect, container_id, name)["State"]["Status"] not in RUNNING:
+            self._notes.tell(f"{name} was found stopped: starting it again")
+            self._patiently(self._dock.start, container_id, name)
 
     def _stop_previous(self, phase: str) -> None:
         now = self._notes.now
@@ -232,6 +252,8 @@ class Swap:
 
     def _take_new_away(self) -> None:
         now = self._notes.now
+        if now.creating:
+            self._wait_for_late_one()
         for own in self._patiently(self._dock.own):
             if own.container_id != now.container_id and own.execution_id != self._request.execution_id:
                 continue
@@ -242,10 +264,20 @@ class Swap:
             if not now.kept:
                 self._patiently(self._dock.remove, own.container_id, own.name)
 
+    def _wait_for_late_one(self) -> None:
+        """The engine goes on with what it was asked for, also after whoever asked has died."""
+        made = self._made()
+        deadline = time.monotonic() + LATE_CREATE_S
+        while not made and time.monotonic() < deadline:
+            self._notes.sleep(POLL_S)
+            made = self._made()
+        self._notes.write(creating=False)
+
     def _restore_previous(self) -> str:
         previous = self._previous()
+        stopped = [own.name for own in previous if not own.runs]
         for own in previous:
-            if self._notes.now.gap_began is not None:
+            if self._notes.now.gap_began is not None or not own.runs:
                 self._patiently(self._dock.let_restart, own, on=True)
                 self._patiently(self._dock.start, own.container_id, own.name)
         if self._notes.now.gap_began is not None and self._notes.now.gap_ended is None:
@@ -257,10 +289,9 @@ class Swap:
                 else "the previous one is gone"
             )
         names = ", ".join(f"{own.name} ({own.version})" for own in previous)
-        gap = (
-            f" again, after {self._notes.now.gap_ms / 1000:.1f} s" if self._notes.now.gap_ms else " as before"
-        )
-        return f"{names} serves{gap}"
+        if self._notes.now.gap_ms:
+            return f"{names} serves again, after {self._notes.now.gap_ms / 1000:.1f} s"
+        return f"{names} serves again: it was found stopped" if stopped else f"{names} serves as before"
 
     # What the steps share.
 

@@ -19,6 +19,7 @@ from agent.containers.swap.dock import Dock
 from agent.containers.swap.errors import SwapAbandoned, SwapEnded, SwapFailed
 from agent.containers.swap.notes import Notes
 from agent.containers.swap.story import Swap
+from agent.containers.threads import DaemonThreads
 from agent.disk import write_durably
 from agent.executions.entry import Entry
 from agent.executions.methods import check_room
@@ -31,6 +32,8 @@ from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import DeployedContainer, ExecutionState
 
 SUCCEEDED, FAILED = 0, 1
+PING_WITHIN_S = 5.0
+"""A slow engine must not hold up the agent's end: a process ends within 10 s of SIGTERM."""
 _ENDED = {"timed_out": ExecutionState.TIMED_OUT}
 
 log = logging.getLogger("agent.containers")
@@ -73,9 +76,18 @@ class ContainerWay:
 
     def files(self, request: Command, record: Record, paths: ExecutionPaths) -> Mapping[str, bytes]:  # noqa: ARG002 (a Way's)
         """The request itself, to go on from. Raises EngineUnavailable: then nothing is journalled."""
+        threads = DaemonThreads(1, "engine-ping")
+        try:
+            threads.submit(self._ping).result(PING_WITHIN_S)
+        except TimeoutError:
+            raise EngineUnavailable("it does not answer in time") from None
+        finally:
+            threads.shutdown()
+        return {"request.json": request.model_dump_json().encode()}
+
+    def _ping(self) -> None:
         with self._engine.api() as api:
             api.ping()
-        return {"request.json": request.model_dump_json().encode()}
 
     async def begin(self, record: Record, paths: ExecutionPaths) -> SwapThread | None:
         """Start the thread. Raises OSError."""

@@ -1,5 +1,6 @@
 """A real agent on the tests' own engine, and what it deploys there."""
 
+import json
 import time
 import urllib.request
 from pathlib import Path
@@ -7,9 +8,13 @@ from typing import Any
 
 from tests.agents import AgentProcess, free_port
 from tests.docker_engine import DockerEngine
+from tests.real_processes import wait_until
 
 PROJECT = "shop"
 NAMING = {"prefix": "shop"}
+PHASES = [
+    *("begin", "pull", "create", "stop_first", "start", "wait", "switch", "stop_previous", "prune", "revert"),
+]
 
 
 class ContainerAgent(AgentProcess):
@@ -17,9 +22,8 @@ class ContainerAgent(AgentProcess):
 
     def __init__(self, folder: Path, engine: DockerEngine, client_id: str = "web-1", **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(
-            folder, HOIST_AGENT_DOCKER_HOST=engine.url, HOIST_AGENT_CLIENT_ID=client_id, **settings
-        )
+        own = {"HOIST_AGENT_DOCKER_HOST": engine.url, "HOIST_AGENT_CLIENT_ID": client_id}
+        super().__init__(folder, **{**own, **settings})
         self.engine = engine
         self.client_id = client_id
 
@@ -73,6 +77,25 @@ class ContainerAgent(AgentProcess):
         return sorted(_ask(self.engine, one["Id"]) for one in found)
 
 
+def phase_of(agent: ContainerAgent, execution_id: str) -> str | None:
+    """How far a swap is by its own notes."""
+    file = agent.state_dir / "executions" / execution_id / "swap.json"
+    try:
+        return str(json.loads(file.read_bytes())["phase"])
+    except FileNotFoundError:
+        return None
+
+
+def wait_for_phase(agent: ContainerAgent, execution_id: str, phase: str) -> None:
+    """Until the swap has come to `phase`, or farther."""
+
+    def reached() -> bool:
+        now = phase_of(agent, execution_id)
+        return now is not None and PHASES.index(now) >= PHASES.index(phase)
+
+    wait_until(reached)
+
+
 def ask_port(port: int, timeout_s: float = 10) -> str:
     """What answers on a port of the host."""
     deadline = time.monotonic() + timeout_s
@@ -92,4 +115,4 @@ def _ask(engine: DockerEngine, container_id: str) -> str:
         return answer.read().decode().strip()
 
 
-__all__ = ["NAMING", "PROJECT", "ContainerAgent", "ask_port", "free_port"]
+__all__ = ["NAMING", "PROJECT", "ContainerAgent", "ask_port", "free_port", "phase_of", "wait_for_phase"]

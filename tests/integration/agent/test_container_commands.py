@@ -273,6 +273,20 @@ def test_report_reaches_the_release_api(engine, start, api: ReleaseApi):
     assert _spooled(agent) == []
 
 
+def test_report_of_some_prefixes_has_everything_and_the_answer_only_theirs(engine, start, api: ReleaseApi):
+    agent = start(DOCKER_HOST=engine.url, API_URL=api.url)
+    for name in ("shop-1", "web-1", "other"):
+        _run(engine, name)
+    answer = _ask(agent, "container.report", {"prefixes": ["shop", "none"]})
+    assert (_matched(answer), answer["delivered"]) == ({"shop-1": "shop"}, True)
+    both = _ask(agent, "container.report", {"prefixes": ["web"], "all": True})
+    assert _matched(both) == {"shop-1": None, "web-1": "web", "other": None}
+    assert len(api.container_reports) == 2
+    for report in api.container_reports:
+        assert {one["container_name"] for one in report["containers"]} == {"shop-1", "web-1", "other"}
+        assert all(one["memory_usage"] for one in report["containers"])
+
+
 def test_report_waits_for_the_release_api_over_a_crash(engine, start, api: ReleaseApi):
     agent = start(DOCKER_HOST=engine.url, API_URL=api.url)
     api.stop()

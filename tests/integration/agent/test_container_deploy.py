@@ -98,7 +98,7 @@ def test_two_agents_on_one_engine_ask_for_the_same_name_at_once(agent, docker_en
     [
         ("sick", "is unhealthy after", "app sick starts"),
         ("dead", "ended with 3", "told to die"),
-        ("dies", "ended with 3", "app dies starts"),
+        ("dies", "is not well: it ended", "app dies starts"),
     ],
 )
 def test_new_one_that_is_not_well_is_taken_away_and_the_previous_serves(agent, version, said, shown):

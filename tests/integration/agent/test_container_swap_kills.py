@@ -1,12 +1,16 @@
 """The agent is killed with SIGKILL between every two steps of a swap: after its restart the swap ends as if nothing had been."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.container_agent import ContainerAgent, ask_port, free_port
-from tests.real_processes import wait_until
+from tests.integration.agent.container_agent import (
+    ContainerAgent,
+    ask_port,
+    free_port,
+    phase_of,
+    wait_for_phase,
+)
 
 PHASES = ("pull", "create", "start", "wait", "switch", "stop_previous", "prune")
 GAP_PHASES = ("create", "stop_first", "start", "wait", "switch", "prune")
@@ -31,30 +35,9 @@ def agent(tmp_path: Path, docker_engine, images):
 
 def kill_at(agent: ContainerAgent, execution_id: str, phase: str) -> str:
     """SIGKILL the agent once the swap has come to `phase`, or is through; the phase that it was killed in; start it again."""
-    file = agent.state_dir / "executions" / execution_id / "swap.json"
-    order = (
-        "begin",
-        "pull",
-        "create",
-        "stop_first",
-        "start",
-        "wait",
-        "switch",
-        "stop_previous",
-        "prune",
-        "revert",
-    )
-
-    def reached() -> str | None:
-        try:
-            now = json.loads(file.read_bytes())["phase"]
-        except FileNotFoundError:
-            return None
-        return now if order.index(now) >= order.index(phase) else None
-
-    wait_until(reached)
+    wait_for_phase(agent, execution_id, phase)
     agent.kill()
-    killed_in = json.loads(file.read_bytes())["phase"]
+    killed_in = phase_of(agent, execution_id)
     agent.start()
     return str(killed_in)
 
