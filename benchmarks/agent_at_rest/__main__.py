@@ -69,7 +69,7 @@ def _imports_mb() -> float:
     with subprocess.Popen([sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        resident = psutil.Process(process.pid).memory_info().rss / 2**20
+        resident: float = psutil.Process(process.pid).memory_info().rss / 2**20
         process.kill()
     return resident
 
