@@ -3,6 +3,7 @@
 from agent.client import AgentApi
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.wire.executions import Execution, ExecutionState
+from tasks.decisions.compatibility import what_is_lacking
 from tasks.errors import LeaseLostError, RegistryError
 from tasks.outcomes import Outcome, failed_execution
 from tasks.recipes import ContainerRecipe, ScriptRecipe
@@ -26,8 +27,8 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
     """
     api = rollout.api_of(run)
     try:
-        if not run.known and (answered := (await api.info()).client_id) != run.work.client_id:
-            return _refused(run, f"the agent at its address is {answered}'s")
+        if not run.known and (why := await _why_not(rollout, run, api)) is not None:
+            return _refused(run, why)
         run.known = True
         execution = await _start(rollout, run, api)
     except PermanentAgentError as error:
@@ -49,6 +50,19 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
         execution
         if execution.state is ExecutionState.SUCCEEDED
         else failed_execution(execution, run.work.recipe.noun)
+    )
+
+
+async def _why_not(rollout: Rollout, run: ClientRun, api: AgentApi) -> str | None:
+    """Why the agent that answers there is none for this client's version; asked before anything is started."""
+    info, recipe = await api.info(), run.work.recipe
+    if info.client_id != run.work.client_id:
+        return f"the agent at its address is {info.client_id}'s"
+    if run.sent:
+        return None  # started by an earlier run: what became of it is to be heard
+    container = isinstance(recipe, ContainerRecipe)
+    return what_is_lacking(
+        info, recipe.evidence, rollout.release.operation, recipe.run_as, container=container
     )
 
 

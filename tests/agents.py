@@ -43,6 +43,8 @@ def command_for(folder: Path, execution_id: str, script: str, **fields: Any) -> 
 class AgentProcess:
     """`python -m agent`, which can be killed and started again in the same state directory."""
 
+    command = (sys.executable, "-m", "agent")
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.state_dir = folder / "state"
@@ -78,7 +80,7 @@ class AgentProcess:
         with log.open("ab") as file:
             before = file.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent"],
+                self.command,
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

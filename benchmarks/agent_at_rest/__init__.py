@@ -1,1 +1,1 @@
-"""What an agent costs a host when nothing is deployed."""
+"""What an agent that reports every minute costs its host; the floor is an interpreter with the same imports."""

@@ -1,1 +1,1 @@
-"""The container collector against `docker stats`, the SDK and the floor."""
+"""CPU, memory and network of 50 containers: the collector against `docker stats`, the SDK and bare kernel files (the floor)."""

@@ -1,1 +1,1 @@
-"""A script on 200 hosts: through agents, and through ssh."""
+"""The same one-line script on 200 hosts: through agents, asyncssh and pyinfra; the floor is a fork and an exec."""

@@ -1,4 +1,4 @@
-"""Ours: real agents on loopback, each execution journalled, detached and waited for over HTTP."""
+"""Ours: real agents on loopback, asked as the flow `upgrade` asks them: each execution journalled, detached, waited for."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from agent.wire.executions import ExecuteRequest, ExecutionState
 from benchmarks.fanout.peers import SCRIPT
 
 TOKEN = "benchmark-token-benchmark-token"
+FENCE = 1
 
 
 def _free_port() -> int:
@@ -65,15 +66,18 @@ async def _wait_for(http: httpx.AsyncClient, url: str) -> None:
 
 
 async def through_agents(hosts: int, parallel: int, urls: list[str], tag: str, work_dir: Path) -> float:
-    """`hosts` executions, one project each, spread over the agents: start, wait for the end. Returns seconds."""
+    """`hosts` executions, one project each, spread over the agents. Returns seconds.
+
+    As in tasks/executing.py: who answers there is asked first, once per host; commands carry client_id and fence.
+    """
     slots = asyncio.Semaphore(parallel)
     async with agent_http_client(parallel) as http:
-        agents = [AgentApi(http, url, TOKEN) for url in urls]
 
         async def run(number: int) -> None:
+            which, execution_id = number % len(urls), f"{tag}.{number}"
+            agent = AgentApi(http, urls[which], TOKEN, client_id=f"agent-{which}", fence=FENCE)
             async with slots:
-                agent = agents[number % len(agents)]
-                execution_id = f"{tag}.{number}"
+                assert (await agent.info()).client_id == f"agent-{which}"
                 request = ExecuteRequest(
                     execution_id=execution_id,
                     release_id=tag,
@@ -83,6 +87,10 @@ async def through_agents(hosts: int, parallel: int, urls: list[str], tag: str, w
                     version="1.0",
                     script=SCRIPT,
                     work_dir=str(work_dir),
+                    previous_version="0.9",
+                    env={},
+                    timeout_s=900,
+                    interpreter="/bin/bash",
                     detach_process=True,
                     detach_method="setsid",
                 )

@@ -5,10 +5,12 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from deployments.demo.environment import CODE
 from deployments.demo.leftovers import application_pids, stop_applications
-from deployments.demo.processes import marked_pids, wait_until
+from deployments.demo.processes import marked_pids, start_ticks, wait_until
+from tests.e2e.survival import outlives_agent
 
 _DEMO = [sys.executable, "-m", "deployments.demo"]
 
@@ -25,7 +27,7 @@ def test_demo_works_after_one_that_was_killed_and_ends_with_control_c(tmp_path):
         rows = re.findall(r"^web-\d .*$", told, re.MULTILINE)
         assert len(rows) == 3
         for row in rows:
-            assert re.search(r"0\.64\.8 +0\.65\.5 +\d+ +\d+ +yes +(yes|no)", row), row
+            assert re.search(r"0\.64\.8 +0\.65\.5 +\d+ +\d+ +yes +(yes|no|\?)", row), row
         assert not marked_pids(root)
         assert not application_pids(root)
         assert not (home / ".hoist").exists()
@@ -54,6 +56,34 @@ def kill_one_in_the_middle(root, env):
     assert application_pids(root)
 
 
+def check_survival(root, told):
+    """What the table says of each application comes true when its agent is killed."""
+    rows = re.findall(r"^(web-\d).* (\d+) +\d+ +yes +(yes|no|\?)$", told, re.MULTILINE)
+    assert len(rows) == 3, told
+    for client, pid, said in rows:
+        agent = agent_pid(root, client)
+        outlived = outlives_agent(agent, int(pid), lambda agent=agent: end(agent))
+        assert said == {True: "yes", False: "no", None: "?"}[outlived], told
+
+
+def agent_pid(root, client):
+    """The client's agent among the demo's processes."""
+    mine = f"HOIST_AGENT_CLIENT_ID={client}".encode()
+    [pid] = [
+        pid
+        for pid in marked_pids(root)
+        if mine in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        and Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:3] == [b"-m", b"agent"]
+    ]
+    return pid
+
+
+def end(pid):
+    """SIGKILL it."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until("end of the agent", lambda: start_ticks(pid) is None, timeout_s=10)
+
+
 def interrupt_one_that_stays(root, env, folder):
     """Ctrl-C for a demo that has told everything: it ends well, soon; what it printed, and what it said of progress."""
     out, err = folder / "out", folder / "err"
@@ -69,6 +99,7 @@ def interrupt_one_that_stays(root, env, folder):
         )
         assert demo.poll() is None, err.read_text() + out.read_text()
         assert len(application_pids(root)) >= 3
+        check_survival(root, out.read_text())
         os.killpg(demo.pid, signal.SIGINT)  # to all of the terminal's foreground, as the key does
         assert demo.wait(30) == 0, err.read_text()
     finally:

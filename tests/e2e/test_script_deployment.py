@@ -7,6 +7,7 @@ from deployments.demo.leftovers import stop_applications
 from deployments.demo.processes import wait_until
 from tests.e2e.conftest import SHORT
 from tests.e2e.shop import STRATEGY, Shop, flow_state
+from tests.e2e.survival import outlives_agent
 
 
 @contextmanager
@@ -61,11 +62,20 @@ def check_client(shop, client, task_id, before):
     )
     after = process_of(shop, client, "1.1")
     assert after["pid"] != before["pid"]
-    assert after["survives_agent_stop"] in (True, False)
     assert after["matched_by"] == "app"
     log = shop.api.get(f"/tasks/{task_id}/results/{client}/log")
     assert log["complete"]
     assert f"{shop.name} 1.1 listens on {shop.ports[client]}" in log["output"]
+    check_survival(shop, client, after)
+
+
+def check_survival(shop, client, reported):
+    """What was reported of the agent's end comes true when it is killed."""
+    agent = shop.fleet.agents[client]
+    outlived = outlives_agent(agent.process.pid, reported["pid"], agent.process.kill)
+    agent.restart()
+    assert reported["survives_agent_stop"] is outlived, reported["survival_reason"]
+    assert shop.serving(client) == "1.1"
 
 
 def process_of(shop, client, version):

@@ -82,8 +82,12 @@ class Shop:
 
 @pytest.fixture
 def served() -> Iterator[tuple[SimulatedFleet, str]]:
-    """Simulated agents on a port of the kernel's choice."""
-    fleet = SimulatedFleet([f"c{number}" for number in range(1, 9)], version="1.4")
+    """Eight simulated agents."""
+    yield from serve_agents(SimulatedFleet([f"c{number}" for number in range(1, 9)], version="1.4"))
+
+
+def serve_agents(fleet: SimulatedFleet) -> Iterator[tuple[SimulatedFleet, str]]:
+    """Serve them on a port of the kernel's choice; their address."""
     server = uvicorn.Server(uvicorn.Config(fleet.app, port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

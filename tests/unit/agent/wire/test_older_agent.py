@@ -1,9 +1,5 @@
 """An agent one wire version behind: it plays recorded answers, and refuses every field that it doesn't know."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -17,43 +13,7 @@ from agent.wire.executions import ExecuteRequest, ExecutionState
 from agent.wire.monitors import PutMonitor
 from agent.wire.processes import CollectRequest, ProcessConfig, ReportRequest, Rule
 from agent.wire.releases import Check, CheckRequest, VersionProbe
-
-RECORDED = Path(__file__).parent / "recorded"
-LEASE = {"client_id", "fence"}
-ROUTES = {
-    ("GET", "/v1/info"): ("info", set()),
-    ("POST", "/v1/commands/release.execute"): (
-        "execution",
-        LEASE
-        | {
-            "execution_id",
-            "release_id",
-            "project_id",
-            "target_id",
-            "operation",
-            "version",
-            "script",
-            "work_dir",
-        }
-        | {
-            "previous_version",
-            "env",
-            "timeout_s",
-            "interpreter",
-            "run_as",
-            "detach_process",
-            "detach_method",
-        },
-    ),
-    ("GET", "/v1/executions/e1"): ("execution", {"wait_s"}),
-    ("GET", "/v1/executions/e1/log"): ("log", {"offset"}),
-    ("POST", "/v1/executions/e1/cancel"): ("execution", LEASE),
-    ("POST", "/v1/commands/release.check"): ("check", {"project_id", "work_dir", "version_probe"}),
-    ("POST", "/v1/commands/process.collect"): ("collected", {"project_id", "rules"}),
-    ("POST", "/v1/commands/process.report"): ("reported", {"project_id", "rules", "version", "release_id"}),
-    ("PUT", "/v1/monitors/shop"): ("monitor", LEASE | {"version", "release_id", "process_config"}),
-    ("DELETE", "/v1/monitors/shop"): (None, LEASE),
-}
+from tests.older_wire import ROUTES, recorded
 
 
 def _route(method: str, path: str, name: str | None, known: set[str]) -> Route:
@@ -65,10 +25,6 @@ def _route(method: str, path: str, name: str | None, known: set[str]) -> Route:
         return Response(status_code=204) if name is None else JSONResponse(recorded(name))
 
     return Route(path, play, methods=[method])
-
-
-def recorded(name: str) -> Any:
-    return json.loads((RECORDED / f"{name}.json").read_text())
 
 
 @pytest.fixture
