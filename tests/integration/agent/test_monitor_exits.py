@@ -15,6 +15,7 @@ from agent.processes.collector import ProcessCollector
 from agent.processes.exits import Exits, Room
 from agent.settings import AgentSettings
 from agent.wire.monitors import PutMonitor
+from agent.wire.releases import VersionProbe
 from tests.agents import AgentProcess, start_ticks
 from tests.real_processes import PATIENCE_S, Processes, wait_until
 from tests.report_receiver import api
@@ -120,6 +121,21 @@ async def test_crash_loop_makes_a_bounded_number_of_reports(api, monitors, proce
     kill(loop)
     print(f"{len(api.reports)} reports of some 40 crashes in 12 s")
     assert 5 <= len(api.reports) <= 1 + BURST + 12 / REFILL_S + 1
+
+
+async def test_slow_probe_does_not_keep_an_exit_waiting(api, monitors, processes):
+    web = processes.named("hoist-shop-web")
+    probe = {"type": "command", "command": "sleep 8 && echo 1.0", "timeout_s": 10}
+    await monitors.put(
+        "shop", put("hoist-shop-web").model_copy(update={"version_probe": VersionProbe(**probe)})
+    )
+    await asyncio.sleep(2)
+    assert api.reports == []  # it waits for the probe
+    begun = time.monotonic()
+    kill(web)
+    await until(lambda: api.reports)
+    assert time.monotonic() - begun < SOON_S
+    assert api.reports[0]["unmatched_rules"] == ["hoist-shop-web"]
 
 
 async def test_without_pidfd_processes_are_asked_every_second(processes):
