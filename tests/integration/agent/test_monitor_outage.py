@@ -126,6 +126,18 @@ def test_ten_minutes_without_the_api_lose_nothing_and_it_is_not_run_over(disk):
     assert late[-1] < AWAY[1] + 90  # and nobody waits for minutes
 
 
+def test_thousand_agents_that_come_back_or_start_together_are_no_flood(disk):
+    api = FleetApi((90.0, 690.0))
+    spools = simulate(fleet(api, disk, agents=1000, interval_s=60, end_s=800))
+    assert sum(len(spool) for spool in spools) == 0
+    per_second = Counter(int(at) for at, _, _ in api.got)
+    peaks = max(per_second[at] for at in range(90)), max(per_second[at] for at in range(690, 800))
+    print(f"peaks: {peaks[0]}/s when they start together, {peaks[1]}/s when they come back")
+    assert peaks[0] <= 500
+    assert peaks[1] <= 1000  # of 2,500 that the release API takes
+    assert len(api.got) == len({report["report_id"] for _, _, report in api.got}) >= 12_000
+
+
 def seconds(report):
     return (datetime.fromisoformat(report["reported_at"]) - BEGAN).total_seconds()
 
