@@ -9,24 +9,25 @@ Feature = Literal[
     "evidence_checks",
     "process_identity",
     "monitor_probe",
+    "monitor_containers",
     "check_run_as",
     "containers",
-    "monitor_containers",
 ]
 
 FEATURES: tuple[Feature, ...] = (
     "evidence_checks",
     "process_identity",
     "monitor_probe",
+    "monitor_containers",
     "check_run_as",
     "containers",
-    "monitor_containers",
 )
 """Optional parts of the wire that this agent has: a caller sends such a field only where its feature is listed.
 
 evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
-monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. check_run_as: `release.check` takes `run_as`.
-containers: the `container.…` commands. monitor_containers: a monitor takes `containers`.
+monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`.
+check_run_as: `release.check` takes `run_as`.
+containers: the `container.…` commands.
 """
 
 
