@@ -14,7 +14,6 @@ __all__ = ["api"]
 
 SOON_S = 3.0
 """An event is reported within a second; a busy machine is given more."""
-RESIDENT = "VmRSS:"
 
 
 @pytest.fixture
@@ -138,3 +137,15 @@ def test_crash_loop_of_a_container_makes_a_bounded_number_of_reports(agent, api,
     time.sleep(12)
     print(f"{len(api.container_reports)} reports of a container that crashed for 12 s")
     assert 3 <= len(api.container_reports) <= 30
+
+
+def test_container_that_falls_ill_is_reported_at_once(agent, api, engine):
+    engine.build("app:sick", UNHEALTHY="1")
+    _put(agent)
+    wait_until(lambda: api.container_reports)
+    made = engine.api.create_container("app:sick", name="shop-sick")
+    engine.api.start(made["Id"])
+    wait_until(lambda: engine.api.inspect_container(made["Id"])["State"]["Health"]["Status"] == "unhealthy")
+    took = _took(lambda: api.container_reports[-1]["containers"][0].get("health") == "unhealthy")
+    print(f"illness was reported after {took * 1000:.0f} ms")
+    assert took < SOON_S
