@@ -9,6 +9,7 @@ from agent.containers.engine import Engine
 from agent.containers.service import Containers
 from agent.containers.swap.endpoints import deploy_endpoint
 from agent.containers.swap.way import ContainerWay
+from agent.containers.watching import ContainerWatch
 from agent.endpoints import Endpoint
 from agent.executions.endpoints import execution_endpoints
 from agent.executions.executions import Executions
@@ -34,11 +35,11 @@ def assemble(settings: AgentSettings) -> Guard:
     executions.on_success(installations.record)
     collector = ProcessCollector(executions.own_pids)
     reporting = build_reporting(settings, collector)
-    monitors = build_monitors(settings, reporting)
-    executions.on_success(monitors.on_success)
     containers = Containers(
         settings.client_id, engine, ContainerCollector(engine), reporting.spool, reporting.delivery
     )
+    monitors = build_monitors(settings, reporting, ContainerWatch(containers, engine.host))
+    executions.on_success(monitors.on_success)
     endpoints: list[Endpoint] = [
         *info_endpoints(settings, datetime.now(UTC), containers.version),
         *execution_endpoints(executions),

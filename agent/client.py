@@ -30,7 +30,12 @@ A = TypeVar("A", bound=BaseModel)
 
 _NEEDED: Mapping[type[BaseModel], Mapping[str, str]] = {
     CheckRequest: {"checks": "evidence_checks", "run_as": "check_run_as"},
-    PutMonitor: {"version_probe": "monitor_probe", "work_dir": "monitor_probe", "run_as": "monitor_probe"},
+    PutMonitor: {
+        "version_probe": "monitor_probe",
+        "work_dir": "monitor_probe",
+        "run_as": "monitor_probe",
+        "containers": "monitor_containers",
+    },
 }
 """Optional fields, and the feature an agent must list before it is sent one."""
 

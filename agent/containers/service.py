@@ -65,6 +65,20 @@ class Containers:
             counts=count_by_prefix(request.prefixes, collected.containers),
         )
 
+    async def submit(self) -> datetime:
+        """Spool a report of everything on the host and wake the delivery; when it was made.
+
+        Raises EngineUnavailable (nothing is reported then), Refused (409, 507).
+        """
+        delivery = needed_delivery(self._delivery)
+        collected = await self.collect(ContainerCollectRequest(all=True))
+        at = collected.collected_at or datetime.now(UTC)
+        dropped = self._spool.dropped(CONTAINERS)
+        report = make_container_report(collected, client_id=self._client_id, at=at, dropped=dropped)
+        await spooled(self._spool, CONTAINERS, encode_container_report(report))
+        delivery.wake()
+        return at
+
     async def report(self, request: ContainerReportRequest) -> ContainerReported:
         """`container.report`: collect and send now; what can't be delivered at once waits in the spool.
 

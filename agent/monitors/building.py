@@ -3,7 +3,7 @@
 from agent.monitors.delivery import Delivery
 from agent.monitors.reporting import Reporting
 from agent.monitors.sending import ReportSender
-from agent.monitors.service import Monitors
+from agent.monitors.service import HostReports, Monitors
 from agent.monitors.spool import Spool
 from agent.monitors.store import MonitorStore
 from agent.processes.collector import ProcessCollector
@@ -19,6 +19,8 @@ def build_reporting(settings: AgentSettings, collector: ProcessCollector) -> Rep
     return Reporting(settings.client_id, collector, spool, delivery)
 
 
-def build_monitors(settings: AgentSettings, reporting: Reporting) -> Monitors:
-    """All monitors, as the state directory holds them."""
-    return Monitors(MonitorStore(settings.state_dir), reporting)
+def build_monitors(
+    settings: AgentSettings, reporting: Reporting, containers: HostReports | None = None
+) -> Monitors:
+    """All monitors, as the state directory holds them; `containers` reports the host's where one asks for it."""
+    return Monitors(MonitorStore(settings.state_dir), reporting, containers)

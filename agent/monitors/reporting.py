@@ -94,6 +94,7 @@ class Reporting:
             release_id=release_id,
             observed_version=observed,
             at=collected.collected_at or self._clock(),
+            dropped=self.spool.dropped(project_id),
         )
 
     async def _spool(self, report: ProcessReport) -> int:

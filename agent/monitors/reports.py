@@ -21,8 +21,9 @@ def make_report(
     release_id: str | None,
     observed_version: str | None,
     at: datetime,
+    dropped: int = 0,
 ) -> ProcessReport:
-    """A report with an id of its own, which makes a repeat the same report."""
+    """A report with an id of its own, which makes a repeat the same report. `dropped`: of its stream, so far."""
     return ProcessReport(
         client_id=client_id,
         project_id=project_id,
@@ -33,17 +34,21 @@ def make_report(
         unmatched_rules=collected.unmatched_rules,
         observed_version=observed_version,
         report_id=uuid.uuid4().hex,
+        dropped_reports=dropped or None,
     )
 
 
-def make_container_report(collected: CollectedContainers, *, client_id: str, at: datetime) -> ContainerReport:
-    """A report with an id of its own, which makes a repeat the same report."""
+def make_container_report(
+    collected: CollectedContainers, *, client_id: str, at: datetime, dropped: int = 0
+) -> ContainerReport:
+    """A report with an id of its own, which makes a repeat the same report. `dropped`: of its stream, so far."""
     return ContainerReport(
         client_id=client_id,
         docker_version=collected.docker_version,
         containers=collected.containers,
         reported_at=at,
         report_id=uuid.uuid4().hex,
+        dropped_reports=dropped or None,
     )
 
 

@@ -4,11 +4,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Protocol
 
 from agent.errors import Refused
 from agent.monitors.reporting import Reporting
+from agent.monitors.spool import CONTAINERS
 from agent.monitors.store import MonitorStore
 from agent.monitors.watching import Watch
+from agent.processes.exits import Room
 from agent.releases.installed import Succeeded
 from agent.wire.executions import Execution
 from agent.wire.monitors import Monitor, PutMonitor
@@ -16,16 +20,37 @@ from agent.wire.monitors import Monitor, PutMonitor
 log = logging.getLogger("agent.monitors")
 
 MAX_MONITORS = 500
+START_SPREAD_S = 3.0
+"""After a start the first reports leave within so many seconds: a fleet that restarts together is no flood."""
+
+
+class HostReports(Protocol):
+    """What reports the whole host, once for all the monitors that ask for it."""
+
+    last_report_at: datetime | None
+    last_error: str | None
+
+    def want(self, interval_s: float | None) -> None:
+        """Report at once and then at this interval; None: no longer."""
+        ...
+
+    async def stop(self) -> None:
+        """Report no longer, and wait for the end of what is being done."""
+        ...
 
 
 class Monitors:
     """Belongs to one event loop. Without a release API monitors are kept, but nothing is collected."""
 
-    def __init__(self, store: MonitorStore, reporting: Reporting) -> None:
+    def __init__(
+        self, store: MonitorStore, reporting: Reporting, containers: HostReports | None = None
+    ) -> None:
         self._store = store
         self._reporting = reporting
+        self._containers = containers
+        self._room = Room()
         self._watches: dict[str, Watch] = {
-            monitor.project_id: Watch(monitor, reporting) for monitor in store.load()
+            monitor.project_id: Watch(monitor, reporting, self._room) for monitor in store.load()
         }
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -35,9 +60,11 @@ class Monitors:
     async def lifespan(self) -> AsyncIterator[None]:
         """Watch and deliver while inside."""
         self._loop = asyncio.get_running_loop()
-        delivering = asyncio.create_task(self._reporting.delivery.run()) if self._reporting.delivery else None
+        delivery, spread_s = self._reporting.delivery, START_SPREAD_S if self._watches else 0.0
+        delivering = asyncio.create_task(delivery.run(spread_s)) if delivery else None
         for project_id in self._watches:
             self._begin(project_id)
+        self._watch_containers()
         try:
             yield
         finally:
@@ -46,8 +73,10 @@ class Monitors:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._reporting.delivery:
-                await self._reporting.delivery.aclose()
+            if self._containers:
+                await self._containers.stop()
+            if delivery:
+                await delivery.aclose()
 
     def all(self) -> list[Monitor]:
         """Every monitor, by project."""
@@ -69,8 +98,9 @@ class Monitors:
                 detail = f"cannot keep the monitor of {project_id}: {error.strerror}"
                 raise Refused(507, "Insufficient storage", detail) from error
             self._end(project_id)
-            self._watches[project_id] = Watch(monitor, self._reporting)
+            self._watches[project_id] = Watch(monitor, self._reporting, self._room)
             self._begin(project_id)
+            self._watch_containers()
         return self.get(project_id)
 
     async def delete(self, project_id: str) -> None:
@@ -78,8 +108,7 @@ class Monitors:
         async with self._changing:
             self._find(project_id)
             await asyncio.to_thread(self._store.delete, project_id)
-            self._end(project_id)
-            self._watches.pop(project_id, None)
+            self._forget(project_id)
 
     def on_success(self, done: Succeeded, _execution: Execution) -> None:
         """An uninstall deletes the monitor. Called from any thread; the file is gone when this returns."""
@@ -97,10 +126,18 @@ class Monitors:
     def _forget(self, project_id: str) -> None:
         self._end(project_id)
         self._watches.pop(project_id, None)
+        self._watch_containers()
 
     def _begin(self, project_id: str) -> None:
-        if self._loop is not None and self._reporting.delivery is not None:
-            self._tasks[project_id] = asyncio.create_task(self._watches[project_id].run())
+        watch = self._watches[project_id]
+        if self._loop is not None and self._reporting.delivery is not None and watch.has_work:
+            self._tasks[project_id] = asyncio.create_task(watch.run())
+
+    def _watch_containers(self) -> None:
+        if self._containers is not None and self._loop is not None and self._reporting.delivery is not None:
+            asking = [watch.monitor for watch in self._watches.values() if watch.monitor.containers]
+            intervals = [monitor.process_config.collect_interval for monitor in asking]
+            self._containers.want(min(intervals, default=None))
 
     def _end(self, project_id: str) -> None:
         task = self._tasks.pop(project_id, None)
@@ -114,15 +151,18 @@ class Monitors:
         return watch
 
     def _shown(self, watch: Watch) -> Monitor:
-        delivery = self._reporting.delivery
-        error = watch.last_error or (delivery.last_error if delivery else "no release API is configured")
-        return watch.monitor.model_copy(
+        delivery, spool, monitor = self._reporting.delivery, self._reporting.spool, watch.monitor
+        hosts = self._containers if monitor.containers else None
+        streams = (monitor.project_id, CONTAINERS) if hosts else (monitor.project_id,)
+        error = watch.last_error or (hosts.last_error if hosts else None)
+        return monitor.model_copy(
             update={
-                "last_report_at": watch.last_report_at,
-                "last_error": error,
-                "spooled": self._reporting.spool.count(watch.monitor.project_id),
+                "last_report_at": watch.last_report_at or (hosts.last_report_at if hosts else None),
+                "last_error": error or (delivery.last_error if delivery else "no release API is configured"),
+                "spooled": sum(spool.count(stream) for stream in streams),
+                "dropped": sum(spool.dropped(stream) for stream in streams),
             }
         )
 
 
-_KEPT = ("version", "release_id", "process_config", "version_probe", "work_dir", "run_as")
+_KEPT = ("version", "release_id", "process_config", "version_probe", "work_dir", "run_as", "containers")

@@ -1,9 +1,10 @@
 """Reports that wait for the release API: files in the order they were made, within a bound; the oldest go first."""
 
+import json
 import logging
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,15 @@ class Spool:
     def __init__(self, state_dir: Path, max_bytes: int = MAX_BYTES, max_reports: int = MAX_REPORTS) -> None:
         """Take up what an earlier agent left; raises OSError."""
         self._folder = state_dir / "spool"
+        self._dropped_file = state_dir / "spool-dropped.json"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._max_bytes, self._max_reports = max_bytes, max_reports
         self._lock = threading.Lock()
         self._waiting: OrderedDict[int, Waiting] = OrderedDict()
         self._per_stream: Counter[str] = Counter()
         self._bytes = 0
+        self._newest: dict[str, int] = {}
+        self._dropped = _read_counts(self._dropped_file)
         for waiting in _scan(self._folder):
             self._add(waiting)
         self._next = max(self._waiting, default=0) + 1
@@ -63,12 +67,20 @@ class Spool:
         """How many reports of a stream wait."""
         return self._per_stream[stream]
 
+    def dropped(self, stream: str) -> int:
+        """How many reports of a stream were given up so far, over restarts too: there was no room for them."""
+        return self._dropped[stream]
+
     def append(self, stream: str, body: bytes) -> int:
         """Keep a report at the end, dropping the oldest where there is no room; its number. Raises OSError."""
         with self._lock:
             waiting = Waiting(self._next, stream, len(body))
             self._shrink(len(body))
-            write_durably(self._folder / waiting.file_name, body)
+            try:
+                write_durably(self._folder / waiting.file_name, body)
+            except OSError:
+                self._dropped[stream] += 1
+                raise
             self._next += 1
             self._add(waiting)
             return waiting.number
@@ -76,12 +88,25 @@ class Spool:
     def oldest(self, passed_over: Collection[str] = ()) -> tuple[Waiting, bytes] | None:
         """The report to deliver next and its body, of a stream that is not passed over; one whose file is gone is forgotten."""
         with self._lock:
-            for waiting in [one for one in self._waiting.values() if one.stream not in passed_over]:
-                try:
-                    return waiting, (self._folder / waiting.file_name).read_bytes()
-                except OSError as error:
-                    log.error("cannot read the spooled report %s: %s", waiting.file_name, error.strerror)
-                    self._remove(waiting)
+            while True:
+                found = next((one for one in self._waiting.values() if one.stream not in passed_over), None)
+                if found is None:
+                    return None
+                body = self._read(found)
+                if body is not None:
+                    return found, body
+
+    def newest(
+        self, sent: Mapping[str, int], passed_over: Collection[str] = ()
+    ) -> tuple[Waiting, bytes] | None:
+        """A stream's newest report and its body, where it is newer than what was `sent` of that stream (its number)."""
+        with self._lock:
+            for stream, number in self._newest.items():
+                waiting = self._waiting.get(number)
+                if waiting is not None and number > sent.get(stream, 0) and stream not in passed_over:
+                    body = self._read(waiting)
+                    if body is not None:
+                        return waiting, body
             return None
 
     def remove(self, number: int) -> None:
@@ -91,8 +116,17 @@ class Spool:
             if waiting is not None:
                 self._remove(waiting)
 
+    def _read(self, waiting: Waiting) -> bytes | None:
+        try:
+            return (self._folder / waiting.file_name).read_bytes()
+        except OSError as error:
+            log.error("cannot read the spooled report %s: %s", waiting.file_name, error.strerror)
+            self._remove(waiting)
+            return None
+
     def _add(self, waiting: Waiting) -> None:
         self._waiting[waiting.number] = waiting
+        self._newest[waiting.stream] = waiting.number
         self._per_stream[waiting.stream] += 1
         self._bytes += waiting.size_bytes
 
@@ -101,15 +135,37 @@ class Spool:
         del self._waiting[waiting.number]
         self._per_stream[waiting.stream] -= 1
         self._bytes -= waiting.size_bytes
+        if not self._per_stream[waiting.stream]:
+            del self._per_stream[waiting.stream], self._newest[waiting.stream]
 
     def _shrink(self, wanted_bytes: int) -> None:
         dropped = 0
         limit = self._max_reports - (1 if wanted_bytes else 0)
         while self._waiting and (self._bytes + wanted_bytes > self._max_bytes or len(self._waiting) > limit):
-            self._remove(next(iter(self._waiting.values())))
+            oldest = next(iter(self._waiting.values()))
+            self._remove(oldest)
+            self._dropped[oldest.stream] += 1
             dropped += 1
         if dropped:
             log.warning("dropped the %d oldest spooled reports: the spool is full", dropped)
+            self._keep_counts()
+
+    def _keep_counts(self) -> None:
+        try:
+            write_durably(self._dropped_file, json.dumps(self._dropped).encode())
+        except OSError as error:
+            log.error("cannot keep the number of dropped reports: %s", error.strerror)
+
+
+def _read_counts(path: Path) -> Counter[str]:
+    try:
+        content = json.loads(path.read_bytes())
+        return Counter({str(stream): int(count) for stream, count in content.items()})
+    except FileNotFoundError:
+        return Counter()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.error("cannot read %s, counting anew: %s", path.name, type(error).__name__)
+        return Counter()
 
 
 def _scan(folder: Path) -> list[Waiting]:

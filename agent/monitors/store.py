@@ -7,7 +7,7 @@ from agent.disk import sync_directory, write_durably
 from agent.wire.monitors import Monitor
 
 log = logging.getLogger("agent.monitors")
-_KEPT = {"last_report_at", "last_error", "spooled"}
+_NOT_KEPT = {"last_report_at", "last_error", "spooled", "dropped"}
 
 
 class MonitorStore:
@@ -30,7 +30,7 @@ class MonitorStore:
 
     def put(self, monitor: Monitor) -> None:
         """Keep it; on disk when this returns. Raises OSError."""
-        write_durably(self._path(monitor.project_id), monitor.model_dump_json(exclude=_KEPT).encode())
+        write_durably(self._path(monitor.project_id), monitor.model_dump_json(exclude=_NOT_KEPT).encode())
 
     def delete(self, project_id: str) -> None:
         """Forget it; gone from disk when this returns."""

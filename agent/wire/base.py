@@ -80,6 +80,8 @@ EnvironmentVariables = Annotated[
     Field(max_length=200),
     AfterValidator(_environment),
 ]
+Dropped = Annotated[int, Field(ge=0, le=2**53)]
+"""How many reports of its kind an agent had to drop so far, because its spool was full: a number that only rises."""
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Labels = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=63)], Annotated[str, Field(max_length=200)]],

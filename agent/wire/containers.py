@@ -9,6 +9,7 @@ from agent.wire.base import (
     AbsolutePath,
     Answer,
     ClientId,
+    Dropped,
     EnvironmentVariables,
     FiniteFloat,
     MutatingRequest,
@@ -301,6 +302,7 @@ class ContainerReport(Answer):
     containers: Annotated[tuple[ContainerInfo, ...], Field(max_length=MAX_CONTAINERS)]
     reported_at: UtcDatetime
     report_id: OpaqueId | None = None
+    dropped_reports: Dropped | None = None
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:

@@ -5,19 +5,28 @@ from typing import Literal
 from agent.wire.base import WIRE_VERSION, Answer, UtcDatetime
 from agent.wire.executions import DetachMethod
 
-Feature = Literal["evidence_checks", "process_identity", "monitor_probe", "check_run_as", "containers"]
+Feature = Literal[
+    "evidence_checks",
+    "process_identity",
+    "monitor_probe",
+    "monitor_containers",
+    "check_run_as",
+    "containers",
+]
 
 FEATURES: tuple[Feature, ...] = (
     "evidence_checks",
     "process_identity",
     "monitor_probe",
+    "monitor_containers",
     "check_run_as",
     "containers",
 )
 """Optional parts of the wire that this agent has: a caller sends such a field only where its feature is listed.
 
 evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
-monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. check_run_as: `release.check` takes `run_as`.
+monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`.
+check_run_as: `release.check` takes `run_as`.
 containers: the `container.…` commands.
 """
 

@@ -14,7 +14,11 @@ from agent.wire.releases import VersionProbe
 
 
 class PutMonitor(MutatingRequest):
-    """Watch a project's processes. The probe and what it needs want the feature `monitor_probe`."""
+    """Watch a project's processes. The probe and what it needs want the feature `monitor_probe`.
+
+    `containers` (feature `monitor_containers`): the host's containers are reported too, all of them, at the smallest
+    interval of the monitors that ask for it. Without rules and probe no processes are reported then.
+    """
 
     version: VersionName
     release_id: OpaqueId
@@ -22,10 +26,11 @@ class PutMonitor(MutatingRequest):
     version_probe: VersionProbe | None = None
     work_dir: AbsolutePath | None = None
     run_as: UserName | None = None
+    containers: bool = False
 
 
 class Monitor(Answer):
-    """A monitor as it stands; `spooled` reports wait for the release API."""
+    """A monitor as it stands; `spooled` reports wait for the release API, `dropped` ones were given up as the spool was full."""
 
     project_id: str
     version: str
@@ -34,6 +39,8 @@ class Monitor(Answer):
     version_probe: VersionProbe | None = None
     work_dir: str | None = None
     run_as: str | None = None
+    containers: bool = False
     last_report_at: UtcDatetime | None = None
     last_error: str | None = None
     spooled: int = 0
+    dropped: int = 0

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from agent.wire.base import (
     Answer,
     ClientId,
+    Dropped,
     FiniteFloat,
     OpaqueId,
     Request,
@@ -137,6 +138,7 @@ class ProcessReport(Answer):
     unmatched_rules: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=50)] = ()
     observed_version: Annotated[str, Field(max_length=100)] | None = None
     report_id: OpaqueId | None = None
+    dropped_reports: Dropped | None = None
 
     @model_validator(mode="after")
     def _no_nul(self) -> "ProcessReport":

@@ -71,6 +71,25 @@ def test_half_written_report_and_missing_file_spoil_nothing(tmp_path):
     assert bodies(again) == [b"2"]
 
 
+def test_dropped_reports_are_counted_by_stream_over_restarts(tmp_path):
+    spool = Spool(tmp_path, max_reports=3)
+    for stream in ("shop", "shop", "blog", "blog", "blog"):
+        spool.append(stream, b"1")
+    assert (spool.dropped("shop"), spool.dropped("blog"), spool.dropped("other")) == (2, 0, 0)
+    again = Spool(tmp_path, max_reports=1)
+    assert (again.dropped("shop"), again.dropped("blog")) == (2, 2)
+    (tmp_path / "spool-dropped.json").write_text("[")
+    assert Spool(tmp_path).dropped("shop") == 0
+
+
+def test_report_that_cannot_be_written_is_counted(tmp_path):
+    spool = Spool(tmp_path)
+    (tmp_path / "spool").rmdir()
+    with pytest.raises(OSError):
+        spool.append("shop", b"1")
+    assert (spool.dropped("shop"), len(spool)) == (1, 0)
+
+
 def test_files_are_for_the_owner_alone(tmp_path):
     Spool(tmp_path).append("a:b", b"1")
     folder = tmp_path / "spool"

@@ -88,6 +88,7 @@ async def test_fields_it_does_not_list_are_not_sent(older: AgentApi):
         version_probe=probe,
         work_dir="/srv/shop",
         run_as="shop",
+        containers=True,
     )
     assert (await older.put_monitor("shop", monitor)).spooled == 0
     await older.delete_monitor("shop")
