@@ -17,6 +17,10 @@ from agent.guard import Guard
 from agent.info import info_endpoints
 from agent.monitors.building import build_monitors, build_reporting
 from agent.monitors.endpoints import monitor_endpoints
+from agent.pods.cluster import Cluster
+from agent.pods.collector import PodCollector
+from agent.pods.endpoints import pod_endpoints
+from agent.pods.service import Pods
 from agent.processes.collector import ProcessCollector
 from agent.processes.endpoints import process_endpoints
 from agent.releases.endpoints import release_endpoints
@@ -39,14 +43,17 @@ def assemble(settings: AgentSettings) -> Guard:
     containers = Containers(
         settings.client_id, engine, ContainerCollector(engine), reporting.spool, reporting.delivery
     )
+    cluster = Cluster(settings.kubeconfig)
+    pods = Pods(settings.client_id, cluster, PodCollector(cluster), reporting.spool, reporting.delivery)
     endpoints: list[Endpoint] = [
-        *info_endpoints(settings, datetime.now(UTC), containers.version),
+        *info_endpoints(settings, datetime.now(UTC), containers.version, pods.version),
         *execution_endpoints(executions),
         *release_endpoints(installations),
         *process_endpoints(collector, reporting),
         *monitor_endpoints(monitors),
         *container_endpoints(containers),
         deploy_endpoint(executions),
+        *pod_endpoints(pods),
     ]
-    lifespans: list[Lifespan] = [swaps.lifespan, executions.lifespan, monitors.lifespan]
+    lifespans: list[Lifespan] = [swaps.lifespan, executions.lifespan, monitors.lifespan, pods.lifespan]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,18 @@ MERGE_PATCH = "application/strategic-merge-patch+json"
 
 Query = Sequence[tuple[str, str]]
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request. `what` it does, for messages; `timeout_s`: how long the cluster may be silent."""
+
+    what: str
+    method: str
+    path: str
+    query: Query
+    body: Document | None
+    timeout_s: float
 
 
 class Cluster:
@@ -53,17 +66,18 @@ class Cluster:
 
         Raises ClusterUnavailable, ClusterRefused, NoCluster.
         """
-        return self._document(what, "GET", path, query, None, read_timeout_s)
+        return self._document(_Question(what, "GET", path, query, None, read_timeout_s))
 
     def patch(self, what: str, path: str, changes: Document) -> Document:
         """The document after a strategic merge patch. Raises as `get`; may have been done where it is unavailable."""
-        return self._document(what, "PATCH", path, (), changes, READ_TIMEOUT_S)
+        return self._document(_Question(what, "PATCH", path, (), changes, READ_TIMEOUT_S))
 
     @contextmanager
     def stream(self, what: str, path: str, query: Query, silence_s: float) -> Iterator["BaseHTTPResponse"]:
         """An answer without end, read line by line; after `silence_s` seconds of silence it is unavailable. Raises as `get`."""
+        self._check_configured()
         with _unreachable_as_unavailable():
-            response = self._request(what, "GET", path, query, None, silence_s)
+            response = self._ask(_Question(what, "GET", path, query, None, silence_s))
             try:
                 yield response
             finally:
@@ -85,11 +99,14 @@ class Cluster:
         self._version = (time.monotonic() + kept_s, text)
         return text
 
-    def _document(
-        self, what: str, method: str, path: str, query: Query, body: Document | None, timeout_s: float
-    ) -> Document:
+    def _check_configured(self) -> None:
+        if not self.configured:
+            raise NoCluster("this agent knows none (HOIST_AGENT_KUBECONFIG), and does not run in one")
+
+    def _document(self, question: _Question) -> Document:
+        self._check_configured()
         with _unreachable_as_unavailable():
-            content = self._request(what, method, path, query, body, timeout_s).data
+            content = self._ask(question).data
         try:
             document = json.loads(content)
         except ValueError:
@@ -98,32 +115,30 @@ class Cluster:
             raise ClusterUnavailable("what answers there is no Kubernetes API")
         return document
 
-    def _request(
-        self, what: str, method: str, path: str, query: Query, body: Document | None, timeout_s: float
-    ) -> "BaseHTTPResponse":
-        response = self._send(method, path, query, body, timeout_s)
+    def _ask(self, question: _Question) -> "BaseHTTPResponse":
+        response = self._send(question)
         if response.status == 401:
             self._close()  # the credentials may have been exchanged: they are read anew, once
-            response = self._send(method, path, query, body, timeout_s)
+            response = self._send(question)
         if 200 <= response.status < 300:
             return response
-        raise _refusal(what, response)
+        raise _refusal(question.what, response)
 
-    def _send(
-        self, method: str, path: str, query: Query, body: Document | None, timeout_s: float
-    ) -> "BaseHTTPResponse":
-        client = self._open()
+    def _send(self, question: _Question) -> "BaseHTTPResponse":
+        client, body = self._open(), question.body
         headers = {"Accept": "application/json"} | ({"Content-Type": MERGE_PATCH} if body else {})
+        query = list(question.query)
         request = client.param_serialize(
-            method, path, None, list(query), headers, body, auth_settings=["BearerToken"]
+            question.method, question.path, None, query, headers, body, auth_settings=["BearerToken"]
         )
-        answer = client.call_api(*request, _request_timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s))
-        return answer.response
+        timeouts = (min(CONNECT_TIMEOUT_S, question.timeout_s), question.timeout_s)
+        response: BaseHTTPResponse = client.call_api(*request, _request_timeout=timeouts).response
+        return response
 
     def _open(self) -> "ApiClient":
         with self._lock:
             if self._client is None:
-                self._client = _new_client(self._kubeconfig, in_cluster=self._in_cluster)
+                self._client = _new_client(self._kubeconfig)
             return self._client
 
     def _close(self) -> None:
@@ -132,25 +147,26 @@ class Cluster:
             self._client = None
 
 
-def _new_client(kubeconfig: Path | None, *, in_cluster: bool) -> "ApiClient":
-    if kubeconfig is None and not in_cluster:
-        raise NoCluster("this agent knows none (HOIST_AGENT_KUBECONFIG), and does not run in one")
-    import yaml
+def _new_client(kubeconfig: Path | None) -> "ApiClient":
     from kubernetes.client.api_client import ApiClient
     from kubernetes.client.configuration import Configuration
-    from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+    from kubernetes.config.config_exception import ConfigException
+    from kubernetes.config.incluster_config import load_incluster_config
+    from kubernetes.config.kube_config import load_kube_config
 
     configuration = Configuration()
-    configuration.retries = False  # who asks decides that
+    configuration.retries = False  # urllib3's "none"; who asks decides what is tried again
     try:
         if kubeconfig is None:
-            load_incluster_config(client_configuration=configuration)
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
-            load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+            load_kube_config(  # type: ignore[no-untyped-call]
+                str(kubeconfig), client_configuration=configuration, persist_config=False
+            )
         return ApiClient(configuration)
-    except (ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 (it is raised as what it means)
         place = kubeconfig or "the pod's service account"
-        # Not the error's whole text: a parser quotes the lines around, and tokens are in them.
+        # Not every error's text: a parser quotes the lines around, and tokens are in them.
         said = str(error) if isinstance(error, ConfigException | OSError) else type(error).__name__
         raise NoCluster(f"cannot use {place}: {said}"[:500]) from None
 

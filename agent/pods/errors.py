@@ -14,7 +14,7 @@ class ClusterUnavailable(Unavailable):
 
 
 class NoCluster(Refused):
-    """This agent was given no cluster, or can't use what it was given: 409, no use trying again."""
+    """No cluster was given to this agent, or what it was given can't be used: 409, no use trying again."""
 
     def __init__(self, why: str) -> None:
         super().__init__(409, "No cluster", f"cannot ask a cluster: {why}", part=PART)

@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 
 def status_of(pod: Document) -> str:
-    """kubectl's STATUS: Running, CrashLoopBackOff, Init:0/1, Terminating…"""
+    """What is in kubectl's column STATUS: Running, CrashLoopBackOff, Init:0/1, Terminating…"""
     status = pod.get("status") or {}
     shown = str(status.get("reason") or status.get("phase") or "Unknown")
     starting = _of_init_containers(pod)
