@@ -47,14 +47,6 @@ class Refused(Exception):
         self.problem = Problem(status=status, title=title, detail=detail, errors=errors, part=part)
 
 
-class Unavailable(Refused):
-    """A `part` that the agent needs does not answer now: 503, naming it. The same request may work later."""
-
-    def __init__(self, why: str, *, title: str, detail: str, part: str) -> None:
-        self.why = why
-        super().__init__(503, title, detail, part=part)
-
-
 def refused_field(field: str, message: str) -> Refused:
     """A 422 about one field that only this host can judge, such as a detach method that it doesn't have."""
     return Refused(422, "Invalid request", f"{field}: {message}", (FieldError(field=field, message=message),))

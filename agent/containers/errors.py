@@ -1,13 +1,13 @@
 """What goes wrong between the agent and the host's container engine."""
 
-from agent.errors import Unavailable
+from agent.errors import Refused
 
 PART = "docker engine"
 
 
-class EngineUnavailable(Unavailable):
+class EngineUnavailable(Refused):
     """The engine is absent, down or too slow: 503, naming it. The same request may work later."""
 
     def __init__(self, why: str) -> None:
-        detail = f"cannot reach the Docker engine: {why}"
-        super().__init__(why, title="Engine unavailable", detail=detail, part=PART)
+        self.why = why
+        super().__init__(503, "Engine unavailable", f"cannot reach the Docker engine: {why}", part=PART)

@@ -7,7 +7,7 @@ from functools import partial
 from agent.containers.collector import ContainerCollector
 from agent.containers.engine import Engine
 from agent.containers.errors import EngineUnavailable
-from agent.line import Line
+from agent.containers.line import Line
 from agent.monitors.delivery import Delivery
 from agent.monitors.reporting import needed_delivery, spooled
 from agent.monitors.reports import encode_container_report, make_container_report
@@ -40,8 +40,8 @@ class Containers:
         self._collector = collector
         self._spool = spool
         self._delivery = delivery
-        self._collections = Line("containers", EngineUnavailable)
-        self._versions = Line("engine-version", EngineUnavailable)
+        self._collections = Line("containers")
+        self._versions = Line("engine-version")
 
     async def version(self) -> str | None:
         """The engine's version, or None where there is none that answers soon."""

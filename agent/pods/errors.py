@@ -1,16 +1,16 @@
 """What goes wrong between the agent and a cluster."""
 
-from agent.errors import Refused, Unavailable
+from agent.errors import Refused
 
 PART = "kubernetes"
 
 
-class ClusterUnavailable(Unavailable):
+class ClusterUnavailable(Refused):
     """The API server is absent, down or too slow: 503. The same request may work later."""
 
     def __init__(self, why: str) -> None:
-        detail = f"cannot reach the cluster: {why}"
-        super().__init__(why, title="Cluster unavailable", detail=detail, part=PART)
+        self.why = why
+        super().__init__(503, "Cluster unavailable", f"cannot reach the cluster: {why}", part=PART)
 
 
 class NoCluster(Refused):

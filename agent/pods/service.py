@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from agent.line import Line
 from agent.monitors.delivery import Delivery
 from agent.monitors.reporting import needed_delivery, spooled
 from agent.monitors.reports import encode_pod_report, make_pod_report
@@ -14,6 +13,7 @@ from agent.monitors.spool import PODS, Spool
 from agent.pods.cluster import Cluster
 from agent.pods.collector import PodCollector
 from agent.pods.errors import ClusterUnavailable
+from agent.pods.line import Line
 from agent.pods.listing import Selection
 from agent.wire.pods import CollectedPods, PodCollectRequest, PodReported, PodReportRequest
 
@@ -34,8 +34,8 @@ class Pods:
         self._collector = collector
         self._spool = spool
         self._delivery = delivery
-        self._collections = Line("pods", ClusterUnavailable)
-        self._versions = Line("cluster-version", ClusterUnavailable)
+        self._collections = Line("pods")
+        self._versions = Line("cluster-version")
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
