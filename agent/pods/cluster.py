@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.pods.errors import ClusterRefused, ClusterUnavailable, NoCluster
+from agent.pods.errors import ClusterError, ClusterRefused, ClusterUnavailable, NoCluster
 
 if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient
@@ -94,7 +94,7 @@ class Cluster:
             try:
                 found = self.get("ask its version", "/version", (), VERSION_TIMEOUT_S)
                 text, kept_s = str(found.get("gitVersion", "unknown"))[:100], VERSION_KEPT_S
-            except (ClusterUnavailable, ClusterRefused, NoCluster):
+            except ClusterError:
                 pass
         self._version = (time.monotonic() + kept_s, text)
         return text

@@ -5,7 +5,11 @@ from agent.errors import Refused
 PART = "kubernetes"
 
 
-class ClusterUnavailable(Refused):
+class ClusterError(Refused):
+    """The base of them all."""
+
+
+class ClusterUnavailable(ClusterError):
     """The API server is absent, down or too slow: 503. The same request may work later."""
 
     def __init__(self, why: str) -> None:
@@ -13,14 +17,14 @@ class ClusterUnavailable(Refused):
         super().__init__(503, "Cluster unavailable", f"cannot reach the cluster: {why}", part=PART)
 
 
-class NoCluster(Refused):
+class NoCluster(ClusterError):
     """No cluster was given to this agent, or what it was given can't be used: 409, no use trying again."""
 
     def __init__(self, why: str) -> None:
         super().__init__(409, "No cluster", f"cannot ask a cluster: {why}", part=PART)
 
 
-class ClusterRefused(Refused):
+class ClusterRefused(ClusterError):
     """The cluster answered, and refused. `status` is its own: 403 where RBAC forbids it, 404, 409, 410, 422…"""
 
     def __init__(self, status: int, what: str, why: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.pods.cluster import Cluster
 from agent.pods.describing import describe
-from agent.pods.errors import ClusterRefused, ClusterUnavailable, NoCluster
+from agent.pods.errors import ClusterError, ClusterRefused, ClusterUnavailable
 from agent.pods.listing import GONE, Selection, list_pods
 from agent.wire.pods import MAX_PODS, PodInfo
 
@@ -92,7 +92,7 @@ class PodWatch:
             except _Expired:
                 self._version = ""
                 continue
-            except (ClusterUnavailable, ClusterRefused, NoCluster) as error:
+            except ClusterError as error:
                 log.info("cannot watch %s, will try again: %s", self._selection.words, error)
             except Exception:
                 log.exception("cannot watch %s, will begin anew", self._selection.words)
