@@ -4,8 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agent.pods.errors import ClusterUnavailable
 
@@ -33,29 +34,22 @@ class Line:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await self._turn.acquire()
-                return await self._begin(question, asked_at)
+                answer = begin(self._name, lambda: self._answer(question, asked_at))
+                answer.add_done_callback(self._release_in(asyncio.get_running_loop()))
+                return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise ClusterUnavailable("it does not answer in time") from None
         finally:
             self._waiting -= 1
 
-    def _begin(self, question: Callable[[], T], asked_at: float) -> asyncio.Future[T]:
-        """The thread is a daemon: the agent's end does not wait for a cluster that is silent."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+    def _release_in(self, loop: asyncio.AbstractEventLoop) -> Callable[[Future[T]], None]:
+        """The next one's turn comes when the cluster has answered, also where nobody waits for that any more."""
 
-        def carry_out() -> None:
-            result: Any = None
-            error: BaseException | None = None
-            try:
-                result = self._answer(question, asked_at)
-            except BaseException as raised:  # noqa: BLE001 (raised where it is waited for)
-                error = raised
+        def release(_answer: Future[T]) -> None:
             with suppress(RuntimeError):  # the agent has ended meanwhile
-                loop.call_soon_threadsafe(self._end, answer, result, error)
+                loop.call_soon_threadsafe(self._turn.release)
 
-        threading.Thread(target=carry_out, name=self._name, daemon=True).start()
-        return answer
+        return release
 
     def _answer(self, question: Callable[[], T], asked_at: float) -> T:
         if self._failed is not None and self._failed[0] > asked_at:
@@ -66,11 +60,27 @@ class Line:
             self._failed = (time.monotonic(), error)
             raise
 
-    def _end(self, answer: asyncio.Future[T], result: T, error: BaseException | None) -> None:
-        self._turn.release()
-        if answer.done():
-            return  # nobody waits for it any more
-        if error is not None:
+
+def ask_within(seconds: float, name: str, question: Callable[[], T]) -> T:
+    """What `question` returns or raises; ClusterUnavailable where that takes longer. Blocks."""
+    try:
+        return begin(name, question).result(seconds)
+    except TimeoutError:
+        raise ClusterUnavailable("it does not answer in time") from None
+
+
+def begin(name: str, question: Callable[[], T]) -> Future[T]:
+    """Have it answered by a thread of its own, a daemon: the agent's end waits for no cluster."""
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # who waits no longer can't take it back
+
+    def carry_out() -> None:
+        try:
+            result = question()
+        except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
             answer.set_exception(error)
         else:
             answer.set_result(result)
+
+    threading.Thread(target=carry_out, name=name, daemon=True).start()
+    return answer

@@ -10,12 +10,16 @@ from agent.executions.steps import Ended, Signals, StepFailed, Steps
 from agent.executions.threads import FAILED, SUCCEEDED, ThreadWay
 from agent.pods.cluster import Cluster
 from agent.pods.errors import ClusterError
+from agent.pods.line import ask_within
 from agent.pods.rollout.dock import Dock
 from agent.pods.rollout.progress import RolloutProgress
 from agent.pods.rollout.story import Rollout
 from agent.settings import AgentSettings
 from agent.wire.executions import DeployedKubernetes
 from agent.wire.pods import KubernetesDeployRequest
+
+SEE_WITHIN_S = 5.0
+"""A slow cluster must not hold up the agent's end: a process ends within 10 s of SIGTERM."""
 
 
 class KubernetesWay(ThreadWay):
@@ -32,7 +36,7 @@ class KubernetesWay(ThreadWay):
         journalled.
         """
         assert isinstance(request, KubernetesDeployRequest)
-        self._dock(request).deployment()
+        ask_within(SEE_WITHIN_S, "cluster-look", self._dock(request).deployment)
         return {"request.json": request.model_dump_json().encode()}
 
     def carry_out(self, record: Record, paths: ExecutionPaths, signals: Signals) -> tuple[int, str | None]:  # noqa: ARG002 (a Way's)
