@@ -14,6 +14,8 @@ class TcpProxy:
         self.port: int = self._server.getsockname()[1]
         self.open = True
         """False: new connections are cut at once."""
+        self.silent = False
+        """True: what comes is swallowed, in both directions, and nobody is told."""
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -54,7 +56,8 @@ class TcpProxy:
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(65536):
-                target.sendall(content)
+                if not self.silent:
+                    target.sendall(content)
         for one in (source, target):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

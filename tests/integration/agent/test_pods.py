@@ -1,18 +1,24 @@
 """pod.collect and pod.report of a real agent, on a real cluster whose kubelet the test plays."""
 
 import itertools
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from agent.pods.cluster import Cluster
 from agent.pods.errors import ClusterRefused, ClusterUnavailable, NoCluster
 from agent.pods.listing import Selection, list_pods
 from agent.pods.watching import PodWatch
-from tests.agents import AgentProcess
+from tests.agents import ROOT, AgentProcess
 from tests.kubelet import AT, pod, status
 from tests.kubernetes_cluster import AGENT, KubernetesCluster
 from tests.real_processes import wait_until
@@ -313,6 +319,86 @@ def test_cluster_that_is_down_is_said_and_comes_back(kubernetes, namespace, star
     assert (answer.status_code, answer.json()["part"]) == (503, "kubernetes")
     proxy.open = True
     wait_until(lambda: agent.post(COLLECT, {"namespace": namespace}).status_code == 200)
+
+
+def test_cluster_that_is_silent_holds_up_neither_the_agent_nor_its_end(kubernetes, namespace, start, proxy):
+    agent = start(KUBECONFIG=kubernetes.kubeconfig(AGENT, proxy.port))
+    collect(agent, namespace=namespace)
+    proxy.silent = True
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(agent.post, COLLECT, {"namespace": namespace}) for _ in range(2)]
+        began = time.monotonic()
+        assert agent.get("/v1/info")["kubernetes"] == "v1.20.2"  # as it was a moment ago
+        assert time.monotonic() - began < 5
+        answers = [one.result() for one in asked]
+    assert [one.status_code for one in answers] == [503, 503]
+    assert "does not answer in time" in answers[0].json()["detail"]
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(agent.post, COLLECT, {"namespace": namespace})
+        time.sleep(0.5)
+        began = time.monotonic()
+        agent.stop()
+        assert time.monotonic() - began < 10
+        with suppress(httpx.HTTPError):
+            waiting.result()
+
+
+def test_role_of_the_agent_is_all_that_it_has(kubernetes, namespace):
+    other = next(_names)
+    kubernetes.create("/api/v1/namespaces", {"metadata": {"name": other}})
+
+    def may(verb: str, resource: str, place: str) -> bool:
+        where = "--all-namespaces" if place == "*" else f"--namespace={place}"
+        try:
+            said = kubernetes.kubectl("auth", "can-i", verb, resource, where, f"--as={AGENT}")
+        except AssertionError:  # kubectl ends with 1
+            return False
+        return said.strip() == "yes"
+
+    assert all(may(verb, "pods", "*") for verb in ("list", "watch"))
+    assert all(may(verb, "deployments.apps", namespace) for verb in ("get", "patch"))
+    assert may("list", "replicasets.apps", namespace)
+    for verb, resource, place in (
+        *(("get", "pods", namespace), ("create", "pods", namespace), ("delete", "pods", namespace)),
+        *(("create", "deployments.apps", namespace), ("delete", "deployments.apps", namespace)),
+        *(
+            ("patch", "deployments.apps", other),
+            ("list", "secrets", namespace),
+            ("get", "pods/log", namespace),
+        ),
+    ):
+        assert not may(verb, resource, place), (verb, resource, place)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="a pod's own files can be put in place only by root: run as root"
+)
+def test_agent_in_a_pod_needs_no_kubeconfig(kubernetes, namespace):
+    add(kubernetes, namespace, "web")
+    token = kubernetes.agent_kubeconfig.read_text().split("token: ")[1].split("}")[0]
+    place = "/run/secrets/kubernetes.io/serviceaccount"  # /var/run is a link to /run
+    script = (
+        "mount -t tmpfs none /run && "
+        f"mkdir -p {place} && printf %s {token} > {place}/token && cp {kubernetes.folder}/tls.crt {place}/ca.crt && "
+        f"exec {sys.executable} -c 'import sys\n"
+        "from agent.pods.cluster import Cluster\n"
+        "from agent.pods.listing import Selection, list_pods\n"
+        "print([pod.name for pod in list_pods(Cluster(), Selection(sys.argv[1])).pods])' "
+        f"{namespace}"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", script.replace("\\n", "\n")],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(kubernetes.port),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "['web']\n"), done.stderr
 
 
 def test_kubeconfig_that_cannot_be_used_is_said_without_its_secrets(tmp_path: Path, kubernetes):
