@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install check format test test-unit bench demo lock clean
+.PHONY: help install check format test test-unit kubernetes bench demo lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: install ## everything, on real databases, processes, systemd and Prefect; 
 
 test-unit: install ## the unit tests alone
 	@$(BIN)/pytest -q tests/unit
+
+kubernetes: ## build the Kubernetes of the tests, once, into ~/.cache/hoist-kubernetes (4 to 10 minutes)
+	@nice -n 10 bash deployments/kubernetes/build.sh
 
 bench: install ## measure, with peers and the floor, into benchmarks/results
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock

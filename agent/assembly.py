@@ -18,6 +18,12 @@ from agent.guard import Guard
 from agent.info import info_endpoints
 from agent.monitors.building import build_monitors, build_reporting
 from agent.monitors.endpoints import monitor_endpoints
+from agent.pods.cluster import Cluster
+from agent.pods.collector import PodCollector
+from agent.pods.endpoints import pod_endpoints
+from agent.pods.rollout.endpoints import rollout_endpoint
+from agent.pods.rollout.way import KubernetesWay
+from agent.pods.service import Pods
 from agent.processes.collector import ProcessCollector
 from agent.processes.endpoints import process_endpoints
 from agent.releases.endpoints import release_endpoints
@@ -30,7 +36,9 @@ def assemble(settings: AgentSettings) -> Guard:
     fences = Fences(settings.state_dir)
     engine = Engine(settings.docker_host)
     swaps = ContainerWay(settings, engine)
-    executions = Executions(settings, fences, containers=swaps)
+    cluster = Cluster(settings.kubeconfig)
+    rollouts = KubernetesWay(settings, cluster)
+    executions = Executions(settings, fences, containers=swaps, kubernetes=rollouts)
     installations = Installations(settings.state_dir)
     executions.on_success(installations.record)
     collector = ProcessCollector(executions.own_pids)
@@ -40,14 +48,23 @@ def assemble(settings: AgentSettings) -> Guard:
     )
     monitors = build_monitors(settings, reporting, ContainerWatch(containers, engine.host))
     executions.on_success(monitors.on_success)
+    pods = Pods(settings.client_id, cluster, PodCollector(cluster), reporting.spool, reporting.delivery)
     endpoints: list[Endpoint] = [
-        *info_endpoints(settings, datetime.now(UTC), containers.version),
+        *info_endpoints(settings, datetime.now(UTC), containers.version, pods.version),
         *execution_endpoints(executions),
         *release_endpoints(installations),
         *process_endpoints(collector, reporting),
         *monitor_endpoints(monitors),
         *container_endpoints(containers),
         deploy_endpoint(executions),
+        *pod_endpoints(pods),
+        rollout_endpoint(executions),
     ]
-    lifespans: list[Lifespan] = [swaps.lifespan, executions.lifespan, monitors.lifespan]
+    lifespans: list[Lifespan] = [
+        swaps.lifespan,
+        rollouts.lifespan,
+        executions.lifespan,
+        monitors.lifespan,
+        pods.lifespan,
+    ]
     return build_app(settings, endpoints, fences=fences, lifespans=lifespans)

@@ -20,6 +20,7 @@ from agent.wire.containers import (
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog
 from agent.wire.info import AgentInfo
 from agent.wire.monitors import Monitor, PutMonitor
+from agent.wire.pods import CollectedPods, KubernetesDeployRequest, PodCollectRequest, PodReported
 from agent.wire.problems import Problem
 from agent.wire.processes import Collected, CollectRequest, Reported, ReportRequest
 from agent.wire.releases import CheckAnswer, CheckRequest
@@ -95,6 +96,10 @@ class AgentApi:
         """Bring the project's container to a version, or hear what became of it: repeating a request is safe."""
         return await self._send("POST", "/v1/commands/container.deploy", request, Execution)
 
+    async def deploy_to_kubernetes(self, request: KubernetesDeployRequest) -> Execution:
+        """Bring the project's Deployment to a version, or hear what became of it: repeating a request is safe."""
+        return await self._send("POST", "/v1/commands/kubernetes.deploy", request, Execution)
+
     async def execution(self, execution_id: str, wait_s: float = 0) -> Execution:
         """The execution when it ends, or as it is after `wait_s` (at most 60) seconds."""
         path, query = f"/v1/executions/{execution_id}", {"wait_s": f"{wait_s:g}"}
@@ -133,6 +138,14 @@ class AgentApi:
     async def report_containers(self, request: ContainerCollectRequest) -> ContainerReported:
         """Have the agent collect and report to the release API now."""
         return await self._send("POST", "/v1/commands/container.report", request, ContainerReported)
+
+    async def collect_pods(self, request: PodCollectRequest) -> CollectedPods:
+        """The cluster's pods. A cluster that is down is a TransientAgentError (503)."""
+        return await self._send("POST", "/v1/commands/pod.collect", request, CollectedPods)
+
+    async def report_pods(self, request: PodCollectRequest) -> PodReported:
+        """Have the agent collect and report to the release API now."""
+        return await self._send("POST", "/v1/commands/pod.report", request, PodReported)
 
     async def put_monitor(self, project_id: str, request: PutMonitor) -> Monitor:
         """Have the agent report a project's processes by itself from now on."""

@@ -1,5 +1,6 @@
 """`/healthz` and `/v1/info`: who this agent is and what it can do."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -20,9 +21,12 @@ class Health(Answer):
 
 
 def info_endpoints(
-    settings: AgentSettings, started_at: datetime, docker_version: Callable[[], Awaitable[str | None]]
+    settings: AgentSettings,
+    started_at: datetime,
+    docker_version: Callable[[], Awaitable[str | None]],
+    kubernetes_version: Callable[[], Awaitable[str | None]],
 ) -> list[Endpoint]:
-    """The agent's own state, which changes only when it restarts; `docker_version` asks the host's engine."""
+    """The agent's own state, which changes only when it restarts; the versions are asked for each time."""
     info = AgentInfo(
         client_id=settings.client_id,
         agent_version=__version__,
@@ -37,7 +41,8 @@ def info_endpoints(
         return Health()
 
     async def read_info(_call: Call) -> AgentInfo:
-        return info.model_copy(update={"docker_version": await docker_version()})
+        docker, kubernetes = await asyncio.gather(docker_version(), kubernetes_version())
+        return info.model_copy(update={"docker_version": docker, "kubernetes": kubernetes})
 
     return [
         Endpoint(

@@ -40,6 +40,8 @@ class AgentSettings:
     insecure_http: bool = False
     docker_host: str | None = None
     """The container engine (HOIST_AGENT_DOCKER_HOST, else DOCKER_HOST): unix:///path or tcp://host:port."""
+    kubeconfig: Path | None = None
+    """The cluster that this agent has access to (HOIST_AGENT_KUBECONFIG); None: the one that it runs in, where it does."""
     allowed_hosts: tuple[str, ...] = ()
     """Names, beside its own, under which this agent is reached (HOIST_AGENT_ALLOWED_HOSTS, comma separated)."""
     min_free_bytes: int = 64 * 1024 * 1024
@@ -69,6 +71,7 @@ class AgentSettings:
             tls_client_name=read.text("TLS_CLIENT_NAME") or "hoist-control",
             insecure_http=read.text("INSECURE_HTTP") == "1",
             docker_host=_docker_host(read.text("DOCKER_HOST")) or environ.get("DOCKER_HOST") or None,
+            kubeconfig=read.path("KUBECONFIG"),
             allowed_hosts=tuple(filter(None, (read.text("ALLOWED_HOSTS") or "").replace(" ", "").split(","))),
             min_free_bytes=read.number("MIN_FREE_BYTES", 64 * 1024 * 1024),
         )

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine and small tools. Installs what is missing,
-# with apt; where nothing is, it asks nobody and takes no time.
+# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes and small tools. Installs
+# or builds what is missing, with apt; where nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
 need() { # PACKAGE COMMAND...: the package, where one of its commands is not there
@@ -23,13 +23,15 @@ need gcc gcc
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 need curl curl
 need openssl openssl
-[ ${#missing[@]} -eq 0 ] && exit 0
-command -v apt-get >/dev/null || { echo "install these first: ${missing[*]}" >&2; exit 1; }
-sudo=()
-if [ "$(id -u)" -ne 0 ]; then
-  sudo=(sudo)
-  command -v sudo >/dev/null || { echo "as root, run: apt-get install ${missing[*]}" >&2; exit 1; }
+if [ ${#missing[@]} -ne 0 ]; then
+  command -v apt-get >/dev/null || { echo "install these first: ${missing[*]}" >&2; exit 1; }
+  sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo=(sudo)
+    command -v sudo >/dev/null || { echo "as root, run: apt-get install ${missing[*]}" >&2; exit 1; }
+  fi
+  echo "installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-echo "installing ${missing[*]}"
-"${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+bash "$(dirname "$0")/kubernetes/build.sh"

@@ -18,6 +18,8 @@ def _remove_home() -> None:
 
 
 for _name in [name for name in os.environ if name.startswith(("HOIST_", "PREFECT_"))]:
+    if _name == "HOIST_KUBERNETES_DIR":
+        continue  # where the tests' own cluster is kept
     del os.environ[_name]
 os.environ.update(
     HOME=_HOME,
@@ -31,4 +33,4 @@ settings.register_profile(
 )
 settings.load_profile("ci")
 
-pytest_plugins = ["tests.databases", "tests.docker_engine"]
+pytest_plugins = ["tests.databases", "tests.docker_engine", "tests.kubernetes_cluster"]

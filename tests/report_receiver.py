@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 PREFIX = "/prefix"
-PROCESSES, CONTAINERS = "process-report", "container-report"
+PROCESSES, CONTAINERS, PODS = "process-report", "container-report", "pod-report"
 
 
 class ReleaseApi:
@@ -20,6 +20,7 @@ class ReleaseApi:
         self.statuses: dict[str, int] = {}
         self.reports: list[dict[str, Any]] = []
         self.container_reports: list[dict[str, Any]] = []
+        self.pod_reports: list[dict[str, Any]] = []
         self.tokens: list[str | None] = []
         self.port = 0
         self._server: Any = None
@@ -60,6 +61,7 @@ class ReleaseApi:
         kinds = {
             f"{PREFIX}/release/{PROCESSES}": self.reports,
             f"{PREFIX}/release/{CONTAINERS}": self.container_reports,
+            f"{PREFIX}/release/{PODS}": self.pod_reports,
         }
         status = self.statuses.get(path.rpartition("/")[2], self.status)
         if status < 300 and path in kinds:

@@ -16,13 +16,13 @@ from agent.executions.ending import claim_ending
 from agent.executions.entry import Entry
 from agent.executions.journal import Journal
 from agent.executions.methods import disk_full
-from agent.executions.record import Command, Kind, Record, digest_of
+from agent.executions.record import Command, Kind, Record, digest_of, kind_of
 from agent.executions.scripts import ScriptWay
 from agent.executions.tree import boot_id
 from agent.executions.ways import Carried, Way
 from agent.fences import Fences
 from agent.settings import AgentSettings
-from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog, ExecutionState
+from agent.wire.executions import Execution, ExecutionLog, ExecutionState
 
 Callback = Callable[[Record, Execution], None]
 
@@ -45,12 +45,15 @@ class Executions:
         fences: Fences,
         clock: Callable[[], datetime] = _now,
         containers: Way | None = None,
+        kubernetes: Way | None = None,
     ) -> None:
-        """`containers`: how container deployments are carried out; None: there are none."""
+        """`containers`, `kubernetes`: how such deployments are carried out; None: there are none."""
         self._settings = settings
         self._ways: dict[Kind, Way] = {"script": ScriptWay(settings)}
         if containers is not None:
             self._ways["container"] = containers
+        if kubernetes is not None:
+            self._ways["kubernetes"] = kubernetes
         self._fences = fences
         self._clock = clock
         self._journal = Journal(settings.state_dir)
@@ -156,7 +159,7 @@ class Executions:
         return Reply(200, self._execution(entry))
 
     def _new_entry(self, request: Command) -> Entry:
-        way = self._ways["script" if isinstance(request, ExecuteRequest) else "container"]
+        way = self._ways[kind_of(request)]
         record = way.accept(request, self._boot_id, self._clock())
         return Entry(record, self._journal.paths(request.execution_id))
 

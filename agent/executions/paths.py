@@ -53,7 +53,7 @@ class ExecutionPaths:
 
     @property
     def request(self) -> Path:
-        """What a container deployment was asked for, a registry's credentials included; gone once it has ended."""
+        """What a container or Kubernetes deployment was asked for, a registry's credentials included; gone once it has ended."""
         return self.directory / "request.json"
 
     @property
@@ -67,8 +67,18 @@ class ExecutionPaths:
         return self.directory / "container.json"
 
     @property
+    def rollout(self) -> Path:
+        """How far a Kubernetes deployment is."""
+        return self.directory / "rollout.json"
+
+    @property
+    def rolled_out(self) -> Path:
+        """What a Kubernetes deployment came to, also where it failed."""
+        return self.directory / "kubernetes.json"
+
+    @property
     def failure(self) -> Path:
-        """Why a container deployment failed, for the operator."""
+        """Why a container or Kubernetes deployment failed, for the operator."""
         return self.directory / "error"
 
     @property

@@ -10,21 +10,28 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import (
     DeployedContainer,
+    DeployedKubernetes,
     DetachMethod,
     ExecuteRequest,
     Execution,
     ExecutionState,
     Operation,
 )
+from agent.wire.pods import KubernetesDeployRequest
 
-Command = ExecuteRequest | ContainerDeployRequest
-Kind = Literal["script", "container"]
+Command = ExecuteRequest | ContainerDeployRequest | KubernetesDeployRequest
+Kind = Literal["script", "container", "kubernetes"]
+_KINDS: dict[type[Command], Kind] = {
+    ExecuteRequest: "script",
+    ContainerDeployRequest: "container",
+    KubernetesDeployRequest: "kubernetes",
+}
 
 
 class Record(BaseModel):
     """One execution, without its script and environment. `method` None: attached to the agent. `pid`: the script's.
 
-    `kind`: a script's wrapper carries it out, or the agent itself: a container's has no work_dir and no method.
+    `kind`: a script's wrapper carries it out; the others the agent itself: they have no work_dir and no method.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -52,14 +59,19 @@ class Record(BaseModel):
     error: str | None = None
     output_bytes: int = 0
     container: DeployedContainer | None = None
+    kubernetes: DeployedKubernetes | None = None
 
     @classmethod
     def of(cls, request: Command, method: DetachMethod | None, boot_id: str, now: datetime) -> "Record":
         """The record of a request as it is accepted."""
         kept = request.model_dump(include=set(cls.model_fields))
-        kind: Kind = "script" if isinstance(request, ExecuteRequest) else "container"
         return cls(
-            **kept, kind=kind, method=method, digest=digest_of(request), boot_id=boot_id, accepted_at=now
+            **kept,
+            kind=kind_of(request),
+            method=method,
+            digest=digest_of(request),
+            boot_id=boot_id,
+            accepted_at=now,
         )
 
     def lost(self, error: Exception, now: datetime) -> "Record":
@@ -86,7 +98,13 @@ class Record(BaseModel):
             error=self.error,
             detach_method=self.method,
             container=self.container,
+            kubernetes=self.kubernetes,
         )
+
+
+def kind_of(request: Command) -> Kind:
+    """By which way it is carried out."""
+    return _KINDS[type(request)]
 
 
 def digest_of(request: Command) -> str:

@@ -18,7 +18,7 @@ class Carried(Protocol):
 
 
 class Way(Protocol):
-    """Scripts have one, containers have one."""
+    """Scripts have one, containers and Kubernetes have one each."""
 
     def accept(self, request: Command, boot_id: str, now: datetime) -> Record:
         """The record of what is asked. Raises Refused where this host can't do it."""

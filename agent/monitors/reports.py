@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 
 from agent.wire.containers import CollectedContainers, ContainerReport
+from agent.wire.pods import CollectedPods, PodCollectRequest, PodReport
 from agent.wire.processes import Collected, ProcessReport
 
 MAX_REPORT_BYTES = 7 * 1024 * 1024
@@ -61,6 +62,32 @@ def encode_container_report(report: ContainerReport, limit: int = MAX_REPORT_BYT
         if len(body) <= limit or not containers:
             return body
         containers = containers[max(1, len(containers) // 4) :]
+
+
+def make_pod_report(
+    collected: CollectedPods, selection: PodCollectRequest, *, client_id: str, at: datetime
+) -> PodReport:
+    """A report with an id of its own, which makes a repeat the same report."""
+    return PodReport(
+        client_id=client_id,
+        pods=collected.pods,
+        reported_at=at,
+        report_id=uuid.uuid4().hex,
+        namespace=selection.namespace,
+        label_selector=selection.label_selector,
+        truncated=collected.truncated,
+    )
+
+
+def encode_pod_report(report: PodReport, limit: int = MAX_REPORT_BYTES) -> bytes:
+    """The report as JSON of at most `limit` bytes: finished pods are left out first, then those that are ready."""
+    pods = sorted(report.pods, key=lambda pod: (pod.phase != "Succeeded", not pod.ready))
+    body = report.model_dump_json(exclude_none=True).encode()
+    while len(body) > limit and pods:
+        pods = pods[max(1, len(pods) // 4) :]
+        kept = report.model_copy(update={"pods": tuple(pods), "truncated": True})
+        body = kept.model_dump_json(exclude_none=True).encode()
+    return body
 
 
 def encode_report(report: ProcessReport, limit: int = MAX_REPORT_BYTES) -> bytes:

@@ -1,4 +1,4 @@
-"""Sends one report to the release API: POST {api_url}/release/process-report, …/container-report."""
+"""Sends one report to the release API: POST {api_url}/release/process-report, …/container-report, …/pod-report."""
 
 import ssl
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 
 from agent.monitors.errors import PermanentReportError, TransientReportError
-from agent.monitors.spool import CONTAINERS
+from agent.monitors.spool import CONTAINERS, PODS
 
 _PROCESSES = "/release/process-report"
-_OTHERS = {CONTAINERS: "/release/container-report"}
+_OTHERS = {CONTAINERS: "/release/container-report", PODS: "/release/pod-report"}
 """By stream; every other one is a project's."""
 _TIMEOUT_S = 20.0
 _KEEP_STATUSES = (401, 403, 404, 408, 429)

@@ -16,14 +16,15 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_REPORTS = 10_000
 _DIGITS = 16
 CONTAINERS = "@containers"
-"""The stream of container reports: no id of the wire has an @."""
+PODS = "@pods"
+"""The streams of container and pod reports: no id of the wire has an @."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """One report in the spool. `number` rises with each report, over restarts too.
 
-    `stream`: whose it is: a project's id (its processes), or CONTAINERS. Streams don't wait for each other.
+    `stream`: whose it is: a project's id (its processes), CONTAINERS or PODS. Streams don't wait for each other.
     """
 
     number: int

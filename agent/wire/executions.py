@@ -80,8 +80,26 @@ class DeployedContainer(Answer):
     gap_ms: _Count = 0
 
 
+class DeployedKubernetes(Answer):
+    """What a Kubernetes deployment came to, also where it failed. `image` is the one it was to set.
+
+    `revision`: the Deployment's, with that image; `ready` of `replicas` pods of it are ready. `undone` after a failure:
+    whether `previous_image` was put back and its rollout completed; None: there was nothing to undo.
+    """
+
+    namespace: Annotated[str, Field(max_length=63)]
+    deployment: Annotated[str, Field(max_length=253)]
+    container: Annotated[str, Field(max_length=63)] | None = None
+    revision: _Count | None = None
+    image: Annotated[str, Field(max_length=500)] | None = None
+    previous_image: Annotated[str, Field(max_length=500)] | None = None
+    replicas: _Count = 0
+    ready: _Count = 0
+    undone: bool | None = None
+
+
 class Execution(Answer):
-    """What became of a script or a container deployment (`container`: what it came to).
+    """What became of a script, a container deployment or a Kubernetes one (`container`, `kubernetes`: what it came to).
 
     `output_tail` is the last 64 KiB of its output; `output_bytes` counts all that it wrote.
     """
@@ -99,6 +117,7 @@ class Execution(Answer):
     error: str | None = None
     detach_method: DetachMethod | None = None
     container: DeployedContainer | None = None
+    kubernetes: DeployedKubernetes | None = None
 
 
 class ExecutionLog(Answer):

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from agent.wire.base import WIRE_VERSION, Answer, UtcDatetime
 from agent.wire.executions import DetachMethod
 
@@ -12,6 +14,7 @@ Feature = Literal[
     "monitor_containers",
     "check_run_as",
     "containers",
+    "kubernetes",
 ]
 
 FEATURES: tuple[Feature, ...] = (
@@ -21,18 +24,20 @@ FEATURES: tuple[Feature, ...] = (
     "monitor_containers",
     "check_run_as",
     "containers",
+    "kubernetes",
 )
 """Optional parts of the wire that this agent has: a caller sends such a field only where its feature is listed.
 
 evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
 monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`.
 check_run_as: `release.check` takes `run_as`.
-containers: the `container.…` commands.
+containers: the `container.…` commands. kubernetes: `pod.…` and `kubernetes.deploy`;
+`AgentInfo.kubernetes` says whether there is a cluster behind them.
 """
 
 
 class AgentInfo(Answer):
-    """What the caller needs to know before it asks for anything."""
+    """What the caller needs to know before it asks for anything. `docker_version`, `kubernetes`: their versions, or null."""
 
     client_id: str
     agent_version: str
@@ -43,4 +48,10 @@ class AgentInfo(Answer):
     started_at: UtcDatetime
     detach_methods: tuple[DetachMethod, ...]
     docker_version: str | None = None
-    kubernetes: bool = False
+    kubernetes: str | None = None
+
+    @field_validator("kubernetes", mode="before")
+    @classmethod
+    def _of_older_agent(cls, value: object) -> object:
+        """An agent from before the feature says false."""
+        return None if isinstance(value, bool) else value

@@ -1,0 +1,60 @@
+"""The one Deployment that a rollout is about, and its pods, in the cluster."""
+
+from typing import Any
+
+from agent.pods.cluster import Cluster, Document
+from agent.pods.errors import ClusterRefused
+from agent.pods.listing import Selection, list_pods
+from agent.pods.rollout.reading import TEMPLATE_HASH, selector_of, template_hash
+from agent.wire.pods import PodInfo
+
+NOT_FOUND, CONFLICT = 404, 409
+MOST_PODS = 1000
+"""More than these are not looked at one by one."""
+
+
+class Dock:
+    """Every question and change of a rollout. Raises ClusterUnavailable, ClusterRefused, NoCluster."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._apps = f"/apis/apps/v1/namespaces/{namespace}"
+        self._path = f"{self._apps}/deployments/{name}"
+        self.words = f"deployment {name} in namespace {namespace}"
+
+    def deployment(self) -> Document | None:
+        """As it is now; None where there is none."""
+        try:
+            return self._cluster.get(f"get {self.words}", self._path)
+        except ClusterRefused as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
+
+    def change(self, seen: Document, metadata: dict[str, Any], spec: dict[str, Any]) -> bool:
+        """Change what was `seen`; False where it is not like that any more, and nothing was changed."""
+        version = {"resourceVersion": seen["metadata"]["resourceVersion"]}
+        changes = {"metadata": {**metadata, **version}, **({"spec": spec} if spec else {})}
+        try:
+            self._cluster.patch(f"patch {self.words}", self._path, changes)
+        except ClusterRefused as refused:
+            if refused.status == CONFLICT:
+                return False
+            raise
+        return True
+
+    def pods(self, deployment: Document) -> tuple[PodInfo, ...]:
+        """All of the Deployment's, of any revision."""
+        return self._pods(selector_of(deployment))
+
+    def new_pods(self, deployment: Document) -> tuple[PodInfo, ...]:
+        """Those of its newest revision; none where the cluster has not begun with it."""
+        query = (("labelSelector", selector_of(deployment)), ("limit", "500"))
+        what = f"list replicasets of {self.words}"
+        found = self._cluster.get(what, f"{self._apps}/replicasets", query)
+        marked = template_hash(deployment, found.get("items") or [])
+        return () if marked is None else self._pods(f"{selector_of(deployment)},{TEMPLATE_HASH}={marked}")
+
+    def _pods(self, selector: str) -> tuple[PodInfo, ...]:
+        return list_pods(self._cluster, Selection(self._namespace, selector), MOST_PODS).pods
