@@ -1,13 +1,18 @@
 """The release API's application: routers behind the guard, every error a problem."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
+from anyio import to_thread
 from fastapi import FastAPI
 
 from api import docs_page
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
+from api.ingest.writing import Ingest
 from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
@@ -18,6 +23,7 @@ from api.routes import (
     deploy_tasks,
     environments,
     health,
+    ingest,
     installations,
     projects,
     reports,
@@ -27,6 +33,7 @@ from api.routes import (
 )
 
 ROUTERS = (
+    ingest.router,  # first: of all requests, most are reports
     projects.router,
     environments.router,
     clients.router,
@@ -51,9 +58,10 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=partial(housekeeping, parts),
+        lifespan=partial(_live, parts),
     )
     app.state.parts = parts
+    app.state.ingest = Ingest(parts.database, timedelta(days=parts.settings.report_history_days))
     add_problem_handlers(app)
     app.add_middleware(
         Guard,
@@ -65,3 +73,12 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
         app.include_router(router)
     app.openapi = partial(openapi_document, app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
+
+
+@asynccontextmanager
+async def _live(parts: Parts, app: FastAPI) -> AsyncIterator[None]:
+    async with housekeeping(parts):
+        try:
+            yield
+        finally:
+            await to_thread.run_sync(app.state.ingest.close)

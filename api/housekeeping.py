@@ -1,52 +1,65 @@
-"""What the API does by itself, once an hour, in a thread of its own: it drops old reports."""
+"""What the API does by itself, once an hour, in a thread of its own: it makes days for reports ahead and drops old ones."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 
-from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from api.parts import Parts
 from db.errors import DatabaseError
-from db.models import ContainerReportRow, ProcessReportRow, utc_now
-from db.queries.reports import History, drop_old_reports
+from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
+from db.history.process_sets import drop_old_sets
+from db.models import utc_now
 from db.session import Database
 
 EVERY_S = 3600.0
 BATCH = 500
-"""Reports in one transaction: SQLite's other writers wait for it."""
+"""Rows in one transaction: SQLite's other writers wait for it."""
 PAUSE_S = 0.05
 """Between two transactions, so that other writers get their turn."""
 END_WITHIN_S = 3.0
-HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow)
 log = logging.getLogger("api")
 
 
-def drop_history(database: Database, before: datetime, ending: threading.Event, batch: int = BATCH) -> int:
-    """Drop reports received before then, batch by batch until none is left or `ending` is set; answers how many."""
-    return sum(_drop_from(table, database, before, ending, batch) for table in HISTORIES)
-
-
-def _drop_from(
-    table: History, database: Database, before: datetime, ending: threading.Event, batch: int
-) -> int:
-    dropped = 0
-    while not ending.is_set():
-        with database.write() as session:
-            found = drop_old_reports(session, table, before, batch)
-        dropped += found
-        if found < batch or ending.wait(PAUSE_S):
-            break
+def drop_history(database: Database, before: date, ending: threading.Event, batch: int = BATCH) -> int:
+    """Drop the reports of the days before that one, and what only they refer to; answers how many partitions (on SQLite:
+    reports) that were. Ends early when `ending` is set. Raises TransientDatabaseError.
+    """
+    if database.is_sqlite:
+        deletes = [partial(delete_reports, table=table) for table in HISTORIES]
+        dropped = sum(_repeat(delete, database, before, ending, batch) for delete in deletes)
+    else:
+        dropped = 0 if ending.is_set() else drop_days(database, before)
+    _repeat(drop_old_sets, database, before, ending, batch)
     return dropped
 
 
+def _repeat(
+    delete: Callable[..., int], database: Database, before: date, ending: threading.Event, batch: int
+) -> int:
+    deleted = 0
+    while not ending.is_set():
+        with database.write() as session:
+            found = _delete(delete, session, before, batch)
+        deleted += found
+        if found < batch or ending.wait(PAUSE_S):
+            break
+    return deleted
+
+
+def _delete(delete: Callable[..., int], session: Session, before: date, batch: int) -> int:
+    return delete(session, before=before, limit=batch)
+
+
 @asynccontextmanager
-async def housekeeping(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
-    """The application's lifespan: the thread starts with it, and is told to end with it."""
+async def housekeeping(parts: Parts) -> AsyncIterator[None]:
+    """The thread, for as long as the application lives."""
     ending = threading.Event()
     thread = threading.Thread(target=_keep_house, args=(parts, ending), name="housekeeping", daemon=True)
     thread.start()
@@ -61,10 +74,17 @@ def _keep_house(parts: Parts, ending: threading.Event) -> None:
     kept_for = timedelta(days=parts.settings.report_history_days)
     while not ending.is_set():
         try:
-            dropped = drop_history(parts.database, utc_now() - kept_for, ending)
+            dropped = keep_house(parts.database, utc_now(), kept_for, ending)
         except (DatabaseError, SQLAlchemyError) as error:
             log.warning("cannot drop old reports: %s", type(error).__name__)
         else:
             if dropped:
-                log.info("dropped %d reports older than %d days", dropped, kept_for.days)
+                what = "reports" if parts.database.is_sqlite else "partitions of reports"
+                log.info("dropped %d %s older than %d days", dropped, what, kept_for.days)
         ending.wait(EVERY_S)
+
+
+def keep_house(database: Database, now: datetime, kept_for: timedelta, ending: threading.Event) -> int:
+    """Make the days to come, drop those that are over; answers like `drop_history`."""
+    make_days_ahead(database, now)
+    return drop_history(database, oldest_day(database_now(database, now), kept_for), ending)
