@@ -25,6 +25,7 @@ from api.schemas.clients import (
     RotateRequest,
 )
 from api.trail import record
+from db.history.forgetting import forget_client
 from db.models import Client, DeployResult, Installation, Target
 from db.queries import clients
 from db.secrets import new_token, sha256_hex
@@ -130,6 +131,7 @@ def delete_client(client_id: str, call: Asked) -> Response:
         client = clients.get_client(session, client_id)
         _check_unreferenced(session, client)
         record(session, call, "client.delete", client.client_id, client_id=client.client_id)
+        forget_client(session, client.client_id)
         session.delete(client)
     return Reply(204).response()
 

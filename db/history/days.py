@@ -110,10 +110,3 @@ def database_now(database: Database, now: datetime) -> datetime:
     with database.read() as session:
         theirs: datetime = session.execute(select(func.now())).scalar_one()
     return min(now, theirs.astimezone(UTC))
-
-
-def forget_client(session: Session, client_id: str) -> None:
-    """Delete a client's reports: the history has no foreign keys that would do it."""
-    for table in HISTORIES:
-        days = list_days(session, table)
-        session.execute(delete(table).where(table.day.in_(days), table.client_id == client_id))
