@@ -12,6 +12,7 @@ from api import docs_page
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
+from api.ingest.quick import QuickReports
 from api.ingest.writing import Ingest
 from api.openapi import openapi_document
 from api.parts import Parts
@@ -23,7 +24,6 @@ from api.routes import (
     deploy_tasks,
     environments,
     health,
-    ingest,
     installations,
     projects,
     reports,
@@ -31,9 +31,10 @@ from api.routes import (
     targets,
     versions,
 )
+from api.routes import ingest as report_ingest
 
 ROUTERS = (
-    ingest.router,  # first: of all requests, most are reports
+    report_ingest.router,
     projects.router,
     environments.router,
     clients.router,
@@ -50,8 +51,8 @@ ROUTERS = (
 )
 
 
-def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
-    """The whole application. `tokens` are the named ones; agents' are in the database."""
+def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | None = None) -> FastAPI:
+    """The whole application. `tokens` are the named ones; agents' are in the database. `ingest` keeps the reports."""
     app = FastAPI(
         title="Hoist release API",
         version="1",
@@ -61,8 +62,9 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
         lifespan=partial(_live, parts),
     )
     app.state.parts = parts
-    app.state.ingest = Ingest(parts.database, timedelta(days=parts.settings.report_history_days))
+    app.state.ingest = ingest or Ingest(parts.database, timedelta(days=parts.settings.report_history_days))
     add_problem_handlers(app)
+    app.add_middleware(QuickReports, ingest=app.state.ingest)
     app.add_middleware(
         Guard,
         settings=parts.settings,

@@ -42,6 +42,14 @@ class Ingest:
             self.write_containers, "container-reports"
         )
 
+    async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
+        """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
+        database does.
+        """
+        if isinstance(incoming.report, ProcessReport):
+            return await self.processes.put(incoming, size)
+        return await self.containers.put(incoming, size)
+
     def close(self) -> None:
         """Wait for what is being written."""
         self.processes.close()
