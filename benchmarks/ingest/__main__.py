@@ -74,7 +74,7 @@ def fleet_database(server: PostgresCluster) -> Iterator[tuple[str, str]]:
     with database.write() as session:
         project_id = register_fleet(session)
     database.close()
-    with psycopg.connect(_plain(url), autocommit=True) as connection:
+    with psycopg.connect(plain(url), autocommit=True) as connection:
         connection.execute(peers.CREATE.encode())
     try:
         yield url, project_id
@@ -82,7 +82,7 @@ def fleet_database(server: PostgresCluster) -> Iterator[tuple[str, str]]:
         server.drop_database(name)
 
 
-def _plain(url: str) -> str:
+def plain(url: str) -> str:
     return parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
