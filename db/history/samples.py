@@ -35,15 +35,13 @@ def _or_none(values: list[float | None]) -> list[float | None] | None:
     return None if values.count(None) == len(values) else values
 
 
-def process_documents(
-    definitions: Sequence[Mapping[str, Any]], columns: Mapping[Any, Any]
-) -> list[dict[str, Any]]:
-    """ProcessInfo documents of a set's definitions and a report's columns."""
+def process_documents(definitions: list[dict[str, Any]], columns: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """ProcessInfo documents of a set's definitions, which they take over, and a report's columns."""
     unknown = [None] * len(definitions)
-    samples = (columns[name] or unknown for name in SAMPLED)
-    return [
-        {**definition, "status": _WORDS[letter], "cpu_percent": cpu, "memory_mb": memory, "memory_pct": share}
-        for definition, letter, cpu, memory, share in zip(
-            definitions, columns["statuses"], *samples, strict=True
-        )
-    ]
+    cpu, memory, share = (columns[name] or unknown for name in SAMPLED)
+    for number, (definition, letter) in enumerate(zip(definitions, columns["statuses"], strict=True)):
+        definition["status"] = _WORDS[letter]
+        definition["cpu_percent"] = cpu[number]
+        definition["memory_mb"] = memory[number]
+        definition["memory_pct"] = share[number]
+    return definitions
