@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api.auth import Principal
 from api.errors import Refused, unauthorized
 from db.errors import RowNotFoundError
+from db.history.dialects import is_one_of
 from db.models import Client, Installation, Project, Target
 from db.queries import projects
 from db.queries.paging import escaped
@@ -62,7 +63,7 @@ def read_clients(session: Session, client_ids: Iterable[str]) -> dict[str, Known
         .outerjoin(Target, Target.client_id == Client.client_id)
         .outerjoin(Project, Project.id == Target.project_id)
         .outerjoin(Installation, Installation.target_id == Target.id)
-        .where(Client.client_id.in_(set(client_ids)))
+        .where(is_one_of(session, Client.client_id, set(client_ids)))
     )
     known: dict[str, KnownClient] = {}
     for row in session.execute(query):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import RacedError
 from db.history.copying import Row, copy_rows
-from db.history.dialects import insert_into, is_postgresql
+from db.history.dialects import insert_into, is_one_of, is_postgresql
 from db.models import ContainerReportRow, LatestContainerReport, LatestProcessReport, ProcessReportRow
 
 ReportKey = tuple[date, str, str]
@@ -86,7 +86,7 @@ def _lock_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> dict[tupl
     columns = [getattr(kind.latest, name) for name in kind.whose]
     query = select(*columns, kind.latest.reported_at).order_by(*columns).with_for_update()
     for name, column in zip(kind.whose, columns, strict=True):
-        query = query.where(column.in_({row[name] for row in rows}))
+        query = query.where(is_one_of(session, column, {row[name] for row in rows}))
     return {tuple(row[:-1]): row[-1] for row in session.execute(query)}
 
 
