@@ -3,6 +3,7 @@
 `python -m benchmarks.ingest.serve WAY`, with HOIST_DATABASE_URL.
 """
 
+import gc
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ def main() -> None:
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     app = WAYS[sys.argv[1]]()
+    gc.collect()
+    gc.freeze()  # as `python -m api` does, and the peers too
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+import orjson
+from sqlalchemy import RowMapping, Text, cast, select
 from sqlalchemy.orm import Session
 
 from db.history.days import list_days
@@ -20,7 +21,9 @@ _SET_COLUMNS = (
     ProcessSet.observed_version,
     ProcessSet.release_id,
     ProcessSet.unmatched_rules,
-    ProcessSet.definitions,
+    cast(ProcessSet.definitions, Text).label(
+        "definitions"
+    ),  # read by orjson: most of a fleet's report is this
 )
 
 
@@ -75,7 +78,7 @@ def _stored(row: RowMapping) -> StoredReport:
         observed_version=row["observed_version"],
         release_id=row["release_id"],
         unmatched_rules=row["unmatched_rules"],
-        processes=process_documents(row["definitions"], row),
+        processes=process_documents(orjson.loads(row["definitions"]), row),
         reported_at=row["reported_at"],
         received_at=row["received_at"],
     )
