@@ -54,12 +54,19 @@ def _field(value: Any) -> str:
     if isinstance(value, str):
         return value.translate(_ESCAPES)
     if isinstance(value, list):
-        return "{" + ",".join([_real(number) for number in value]) + "}"
+        return _reals(value)
     if isinstance(value, date):  # a datetime is one, too
         return value.isoformat()
     if isinstance(value, int):
         return str(value)
     return to_json(value).decode().translate(_ESCAPES)
+
+
+def _reals(numbers: list[float | None]) -> str:
+    inside = str(numbers)[1:-1].replace("None", "NULL")
+    if "e" in inside:  # an exponent: very large or very small
+        inside = ",".join([_real(number) for number in numbers])
+    return "{" + inside + "}"
 
 
 def _real(number: float | None) -> str:
