@@ -1,6 +1,7 @@
 """`python -m api`: the release API's process."""
 
 import argparse
+import gc
 import logging
 import signal
 import sys
@@ -80,6 +81,9 @@ def serve(parts: Parts, config: uvicorn.Config) -> None:
     log.info("serving the release API at %s (documentation: %s/docs)", parts.settings.url, parts.settings.url)
     # uvicorn raises the signal that ended it once more: an end that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    # What was imported stays: the collector need not look through it while reports wait (some 50 ms each time).
+    gc.collect()
+    gc.freeze()
     try:
         uvicorn.Server(config).run()
     finally:

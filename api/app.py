@@ -1,13 +1,19 @@
 """The release API's application: routers behind the guard, every error a problem."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
+from anyio import to_thread
 from fastapi import FastAPI
 
 from api import docs_page
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
+from api.ingest.quick import QuickReports
+from api.ingest.writing import Ingest
 from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
@@ -25,8 +31,10 @@ from api.routes import (
     targets,
     versions,
 )
+from api.routes import ingest as report_ingest
 
 ROUTERS = (
+    report_ingest.router,
     projects.router,
     environments.router,
     clients.router,
@@ -43,18 +51,20 @@ ROUTERS = (
 )
 
 
-def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
-    """The whole application. `tokens` are the named ones; agents' are in the database."""
+def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | None = None) -> FastAPI:
+    """The whole application. `tokens` are the named ones; agents' are in the database. `ingest` keeps the reports."""
     app = FastAPI(
         title="Hoist release API",
         version="1",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=partial(housekeeping, parts),
+        lifespan=partial(_live, parts),
     )
     app.state.parts = parts
+    app.state.ingest = ingest or Ingest(parts.database, timedelta(days=parts.settings.report_history_days))
     add_problem_handlers(app)
+    app.add_middleware(QuickReports, ingest=app.state.ingest)
     app.add_middleware(
         Guard,
         settings=parts.settings,
@@ -65,3 +75,12 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...]) -> FastAPI:
         app.include_router(router)
     app.openapi = partial(openapi_document, app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
+
+
+@asynccontextmanager
+async def _live(parts: Parts, app: FastAPI) -> AsyncIterator[None]:
+    async with housekeeping(parts):
+        try:
+            yield
+        finally:
+            await to_thread.run_sync(app.state.ingest.close)

@@ -20,6 +20,7 @@ from db.settings import hoist_home
 
 Role = Literal["operator", "viewer", "agent"]
 log = logging.getLogger("api.auth")
+MAX_REMEMBERED = 50_000
 REPORT_PATHS = frozenset({"/release/process-report", "/release/container-report"})
 _TOKEN_LINE = re.compile(
     r"^(?P<name>[A-Za-z0-9._@-]{1,100})\s+(?P<role>operator|viewer)\s+(?P<sha256>[0-9a-fA-F]{64})$"
@@ -28,11 +29,12 @@ _TOKEN_LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose token was presented. `client_id` is set for an agent."""
+    """Whose token was presented. `client_id` is set for an agent, and `token_sha256`: ingest looks at it once more."""
 
     name: str
     role: Role
     client_id: str | None = None
+    token_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Authenticator:
     def __init__(self, tokens: tuple[NamedToken, ...], database: Database) -> None:
         self._tokens = tokens
         self._database = database
+        self._remembered: dict[str, Principal] = {}
 
     def named(self, token: str) -> Principal | None:
         """The named token's owner; every token is compared, in constant time."""
@@ -129,7 +132,17 @@ class Authenticator:
         kept = (client.report_token_sha256, client.old_report_token_sha256 or "")
         if not any(hmac.compare_digest(one, digest) for one in kept):
             return None
-        return Principal(f"agent:{client.client_id}", "agent", client.client_id)
+        principal = Principal(f"agent:{client.client_id}", "agent", client.client_id, digest)
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[digest] = principal
+        return principal
+
+    def remembered(self, token: str) -> Principal | None:
+        """Whose report token it was when it was seen last, for reports alone: whether it still is, the transaction that
+        keeps the report asks the database, for a whole batch at once (api/ingest/fleet.py).
+        """
+        return self._remembered.get(sha256_hex(token))
 
 
 def may(principal: Principal, method: str, path: str) -> bool:

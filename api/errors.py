@@ -41,6 +41,15 @@ class Refused(PermanentApiError):
         self.headers = headers
 
 
+WRONG_CREDENTIALS = "cannot accept the request: no or wrong credentials"
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hoist"'}
+
+
+def unauthorized() -> Refused:
+    """401: the token is nobody's, or not any more."""
+    return Refused(401, WRONG_CREDENTIALS, headers=CHALLENGE)
+
+
 def not_found(what: str) -> Refused:
     """404 for `what`, e.g. "project shop"."""
     return Refused(404, f"cannot find {what}")

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import REPORT_PATHS, Authenticator, Principal, may
+from api.errors import CHALLENGE, WRONG_CREDENTIALS
 from api.problems import problem_response
 from api.settings import ApiSettings
 from db.errors import DatabaseError
@@ -79,29 +80,28 @@ class Guard:
 
     async def _authorize(self, scope: Scope, headers: Headers) -> Response | None:
         try:
-            principal = await self._principal(headers.get("authorization", ""))
+            reports = scope["method"] == "POST" and scope["path"] in REPORT_PATHS
+            principal = await self._principal(headers.get("authorization", ""), reports=reports)
         except DatabaseError:
             return problem_response(
                 503, "cannot check the token: the database can't be reached", part="database"
             )
         if principal is None:
-            return problem_response(
-                401,
-                "cannot accept the request: no or wrong credentials",
-                headers={"WWW-Authenticate": 'Bearer realm="hoist"'},
-            )
+            return problem_response(401, WRONG_CREDENTIALS, headers=CHALLENGE)
         if not may(principal, scope["method"], scope["path"]):
             return problem_response(403, f"cannot do that with {principal.role} token {principal.name}")
         scope["state"]["principal"] = principal
         return None
 
-    async def _principal(self, header: str) -> Principal | None:
+    async def _principal(self, header: str, *, reports: bool) -> Principal | None:
         scheme, _, token = header.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > 4096:
             return None
-        named = self._authenticator.named(token)
-        return named or await to_thread.run_sync(partial(self._authenticator.agent, token))
+        known = self._authenticator.named(token) or (
+            self._authenticator.remembered(token) if reports else None
+        )
+        return known or await to_thread.run_sync(partial(self._authenticator.agent, token))
 
     def _host_is_ours(self, host: str) -> bool:
         name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]

@@ -1,4 +1,6 @@
-"""What the API does by itself, in threads of its own: it drops old reports, and pauses deploy tasks whose run is gone."""
+"""What the API does by itself, in threads of its own: days for reports are made ahead, old ones dropped, and deploy tasks
+whose run is gone are paused.
+"""
 
 import asyncio
 import logging
@@ -6,24 +8,25 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 
-from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from api.parts import Parts
 from db.errors import DatabaseError
-from db.models import ContainerReportRow, ProcessReportRow, utc_now
-from db.queries.reports import History, drop_old_reports
+from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
+from db.history.process_sets import drop_old_sets
+from db.models import utc_now
 from db.session import Database
 from tasks.planning.reconciling import pause_abandoned
 
 BATCH = 500
-"""Reports in one transaction: SQLite's other writers wait for it."""
+"""Rows in one transaction: SQLite's other writers wait for it."""
 PAUSE_S = 0.05
 """Between two transactions, so that other writers get their turn."""
 END_WITHIN_S = 3.0
-HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow)
 log = logging.getLogger("api")
 
 
@@ -36,29 +39,48 @@ class Chore:
     do: Callable[[Parts, threading.Event], None]
 
 
-def drop_history(database: Database, before: datetime, ending: threading.Event, batch: int = BATCH) -> int:
-    """Drop reports received before then, batch by batch until none is left or `ending` is set; answers how many."""
-    return sum(_drop_from(table, database, before, ending, batch) for table in HISTORIES)
+def drop_history(database: Database, before: date, ending: threading.Event, batch: int = BATCH) -> int:
+    """Drop the reports of the days before that one, and what only they refer to; answers how many partitions (on SQLite:
+    reports) that were. Ends early when `ending` is set. Raises TransientDatabaseError.
+    """
+    if database.is_sqlite:
+        deletes = [partial(delete_reports, table=table) for table in HISTORIES]
+        dropped = sum(_repeat(delete, database, before, ending, batch) for delete in deletes)
+    else:
+        dropped = 0 if ending.is_set() else drop_days(database, before)
+    _repeat(drop_old_sets, database, before, ending, batch)
+    return dropped
 
 
-def _drop_from(
-    table: History, database: Database, before: datetime, ending: threading.Event, batch: int
+def _repeat(
+    delete: Callable[..., int], database: Database, before: date, ending: threading.Event, batch: int
 ) -> int:
-    dropped = 0
+    deleted = 0
     while not ending.is_set():
         with database.write() as session:
-            found = drop_old_reports(session, table, before, batch)
-        dropped += found
+            found = _delete(delete, session, before, batch)
+        deleted += found
         if found < batch or ending.wait(PAUSE_S):
             break
-    return dropped
+    return deleted
+
+
+def _delete(delete: Callable[..., int], session: Session, before: date, batch: int) -> int:
+    return delete(session, before=before, limit=batch)
+
+
+def keep_house(database: Database, now: datetime, kept_for: timedelta, ending: threading.Event) -> int:
+    """Make the days to come, drop those that are over; answers like `drop_history`."""
+    make_days_ahead(database, now)
+    return drop_history(database, oldest_day(database_now(database, now), kept_for), ending)
 
 
 def _drop_old_reports(parts: Parts, ending: threading.Event) -> None:
     kept_for = timedelta(days=parts.settings.report_history_days)
-    dropped = drop_history(parts.database, utc_now() - kept_for, ending)
+    dropped = keep_house(parts.database, utc_now(), kept_for, ending)
     if dropped:
-        log.info("dropped %d reports older than %d days", dropped, kept_for.days)
+        what = "reports" if parts.database.is_sqlite else "partitions of reports"
+        log.info("dropped %d %s older than %d days", dropped, what, kept_for.days)
 
 
 def _pause_abandoned(parts: Parts, _ending: threading.Event) -> None:
@@ -75,8 +97,8 @@ CHORES = (
 
 
 @asynccontextmanager
-async def housekeeping(parts: Parts, _app: FastAPI) -> AsyncIterator[None]:
-    """The application's lifespan: the threads start with it, and are told to end with it."""
+async def housekeeping(parts: Parts) -> AsyncIterator[None]:
+    """The threads, for as long as the application lives."""
     ending = threading.Event()
     threads = [
         threading.Thread(target=_keep_doing, args=(chore, parts, ending), name="housekeeping", daemon=True)

@@ -1,7 +1,7 @@
 """Errors as application/problem+json (RFC 9457): one place that knows which error is which status."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -83,42 +83,41 @@ def invalid_fields(errors: Sequence[FieldError]) -> Response:
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of the application as a problem."""
-    handlers: dict[type[Exception], Any] = {
-        RequestValidationError: _on_validation,
-        HTTPException: _on_http,
-        Refused: _on_refused,
-        TransientApiError: _on_transient,
-        DatabaseError: _on_database,
-        PermanentTaskError: _on_task,
-        DBAPIError: _on_sql,
-        OverflowError: _on_overflow,
-        Exception: _on_anything,
-    }
-    for error, handler in handlers.items():
+    for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
+    app.add_exception_handler(Exception, _on_anything)
 
 
-async def _on_validation(_request: Request, error: RequestValidationError) -> Response:
+async def answer_error(error: Exception) -> Response:
+    """The error as a problem, for a layer that FastAPI's handlers don't reach. Raises it where it is none of ours."""
+    for kind in type(error).__mro__:
+        if kind in HANDLERS:
+            answer: Response = await HANDLERS[kind](None, error)
+            return answer
+    raise error
+
+
+async def _on_validation(_request: Request | None, error: RequestValidationError) -> Response:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem_response(400, "cannot read the body: it is not valid JSON")
     return invalid_fields(field_errors(found, skip=1))
 
 
-async def _on_http(_request: Request, error: HTTPException) -> Response:
+async def _on_http(_request: Request | None, error: HTTPException) -> Response:
     title = TITLES.get(error.status_code, "request failed").lower()
     return problem_response(error.status_code, f"cannot answer: {title}", headers=error.headers)
 
 
-async def _on_refused(_request: Request, error: Refused) -> Response:
+async def _on_refused(_request: Request | None, error: Refused) -> Response:
     return problem_response(error.status, str(error), error.errors, headers=error.headers)
 
 
-async def _on_transient(_request: Request, error: TransientApiError) -> Response:
+async def _on_transient(_request: Request | None, error: TransientApiError) -> Response:
     return problem_response(503, str(error), part=error.part)
 
 
-async def _on_database(_request: Request, error: DatabaseError) -> Response:
+async def _on_database(_request: Request | None, error: DatabaseError) -> Response:
     if isinstance(error, RowNotFoundError):
         return problem_response(404, f"cannot find it: {error}")
     log.error("%s", error)
@@ -127,7 +126,7 @@ async def _on_database(_request: Request, error: DatabaseError) -> Response:
     return problem_response(500, "cannot answer: an error inside the API, which its log explains")
 
 
-async def _on_task(_request: Request, error: PermanentTaskError) -> Response:
+async def _on_task(_request: Request | None, error: PermanentTaskError) -> Response:
     if isinstance(error, PlanningError):
         field = FieldError(field=error.field or "body", message=str(error))
         return problem_response(422, str(error), [field])
@@ -141,7 +140,7 @@ async def _on_task(_request: Request, error: PermanentTaskError) -> Response:
     return problem_response(422, str(error))
 
 
-async def _on_sql(_request: Request, error: DBAPIError) -> Response:
+async def _on_sql(_request: Request | None, error: DBAPIError) -> Response:
     log.error("the database refused a statement: %s", error.orig)
     if isinstance(error, IntegrityError):
         return problem_response(409, "cannot change it: another change came first, or something refers to it")
@@ -150,9 +149,21 @@ async def _on_sql(_request: Request, error: DBAPIError) -> Response:
     return problem_response(503, "cannot answer: the database can't be reached now", part="database")
 
 
-async def _on_overflow(_request: Request, _error: OverflowError) -> Response:
+async def _on_overflow(_request: Request | None, _error: OverflowError) -> Response:
     return problem_response(422, "cannot accept the request: a time or number in it is out of range")
 
 
-async def _on_anything(_request: Request, _error: Exception) -> Response:
+async def _on_anything(_request: Request | None, _error: Exception) -> Response:
     return problem_response(500, "cannot answer: an error inside the API, which its log explains")
+
+
+HANDLERS: dict[type, Callable[..., Awaitable[Response]]] = {
+    RequestValidationError: _on_validation,
+    HTTPException: _on_http,
+    Refused: _on_refused,
+    TransientApiError: _on_transient,
+    DatabaseError: _on_database,
+    PermanentTaskError: _on_task,
+    DBAPIError: _on_sql,
+    OverflowError: _on_overflow,
+}

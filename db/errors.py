@@ -9,6 +9,10 @@ class TransientDatabaseError(DatabaseError):
     """The database can't be reached or is busy now."""
 
 
+class RacedError(TransientDatabaseError):
+    """Another process wrote the same thing at the same moment, or what was there a moment ago is gone: do it over."""
+
+
 class PermanentDatabaseError(DatabaseError):
     """Asking again won't help: a wrong URL, a schema that is not at head."""
 

@@ -25,6 +25,12 @@ def new_id() -> str:
     return str(UUID(int=value))
 
 
+def as_id(value: bytes) -> str:
+    """16 bytes in a key's shape, for what is kept like one and is none: a hash."""
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 _UUID = re.compile(
     r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.IGNORECASE | re.ASCII
 )

@@ -42,8 +42,9 @@ def find_postgres() -> Path | None:
 class PostgresCluster:
     """Start it, ask it for databases, stop it. As root it runs as the user `postgres`: the server refuses root."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, **settings: str) -> None:
         self._programs = programs
+        self._settings = {**SETTINGS, **settings}
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self.directory = Path(tempfile.mkdtemp(prefix="hoist-pg-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +58,7 @@ class PostgresCluster:
         self._run(
             "initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"
         )
-        settings = [item for name, value in SETTINGS.items() for item in ("-c", f"{name}={value}")]
+        settings = [item for name, value in self._settings.items() for item in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(data), "-k", str(self.directory)]
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(

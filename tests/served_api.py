@@ -71,7 +71,8 @@ def serve_api(database: Database, **settings) -> Iterator[ServedApi]:
     """Serve until the block ends."""
     parts = make_parts(database, **settings)
     app = build_app(parts, named_tokens(parts.settings))
-    listener = socket.socket()
+    # With its protocol said, asyncio sends small answers at once (TCP_NODELAY), as on a port that uvicorn opens itself.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)

@@ -1,18 +1,14 @@
-"""What clients say of their containers: /release/container-report, /projects/{project}/containers, /containers/overview."""
+"""What clients said of their containers: /release/projects/{project}/containers, /release/containers/overview."""
 
 from collections import Counter
 
 from fastapi import APIRouter
-from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from agent.naming import Claims
-from agent.wire.containers import ContainerInfo, ContainerReport
+from agent.wire.containers import ContainerInfo
 from api.body import StrictRoute
-from api.calls import Asked, Posted
-from api.errors import Refused
-from api.idempotency import perform
-from api.ingest import store_container_report
+from api.calls import Asked
 from api.replies import Reply
 from api.schemas.containers import (
     ClientContainers,
@@ -21,25 +17,11 @@ from api.schemas.containers import (
     ProjectContainers,
     ProjectCount,
 )
-from api.schemas.reports import ReportAccepted
 from db.models import Project
-from db.queries import clients, projects
+from db.queries import projects
 from db.queries.containers import NewestReport, list_named_projects, list_newest_reports
 
 router = APIRouter(prefix="/release", tags=["reports"], route_class=StrictRoute)
-
-
-@router.post("/container-report", status_code=202, response_model=ReportAccepted)
-def report_containers(body: ContainerReport, call: Posted) -> Response:
-    """Say which containers a client's engine has. An agent may do so for itself alone; the answer comes once it is stored."""
-    if call.principal.role == "agent" and call.principal.client_id != body.client_id:
-        raise Refused(403, f"cannot report for another client: this token is {call.principal.client_id}'s")
-
-    def change(session: Session) -> Reply:
-        clients.get_client(session, body.client_id)
-        return Reply(202, store_container_report(session, body, call.now))
-
-    return perform(call, change)
 
 
 @router.get("/projects/{project}/containers", response_model=ProjectContainers)

@@ -16,6 +16,7 @@ from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
 from api.schemas.projects import ProjectAnswer, ProjectChange, ProjectCreate
 from api.trail import record
+from db.history.forgetting import forget_project
 from db.ids import is_id
 from db.models import DeployTask, Environment, Installation, Project, Target, Version
 from db.queries import projects
@@ -99,6 +100,7 @@ def delete_project(project: str, call: Asked) -> Response:
         row = projects.get_project(session, project)
         _check_unreferenced(session, row)
         record(session, call, "project.delete", row.name, project_id=row.id)
+        forget_project(session, row.id)
         session.delete(row)
     return Reply(204).response()
 

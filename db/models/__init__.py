@@ -8,7 +8,7 @@ from db.models.deploy_tasks import DeployResult, DeployTask
 from db.models.installations import Installation, InstallationEvent
 from db.models.leases import Lease
 from db.models.projects import Environment, Project
-from db.models.reports import LatestProcessReport, ProcessReportRow
+from db.models.reports import LatestProcessReport, ProcessReportRow, ProcessSet
 from db.models.versions import Version
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "LatestProcessReport",
     "Lease",
     "ProcessReportRow",
+    "ProcessSet",
     "Project",
     "Target",
     "Version",

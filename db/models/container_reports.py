@@ -1,13 +1,16 @@
-"""Container reports: the history, and the latest one per client, updated in place."""
+"""Container reports: the history, and the latest one per client, updated in place.
 
-from datetime import datetime
+Like the process reports' (db/models/reports.py), the history has no foreign keys and is partitioned by day.
+"""
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from datetime import date, datetime
+
+from sqlalchemy import Date, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.wire.containers import ContainerInfo
-from db.models.base import Base, Keyed
-from db.types import DocumentType, UtcDateTime
+from db.models.base import Base
+from db.types import DocumentType, IdType, UtcDateTime
 
 
 class ReportedContainers:
@@ -19,18 +22,15 @@ class ReportedContainers:
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class ContainerReportRow(Keyed, ReportedContainers, Base):
+class ContainerReportRow(ReportedContainers, Base):
     """Every report, for as long as history is kept. The same `report_id` of a client is one report."""
 
     __tablename__ = "container_reports"
-    __table_args__ = (
-        UniqueConstraint("client_id", "report_id"),
-        Index(None, "client_id", "reported_at"),
-        Index(None, "received_at"),
-    )
+    __table_args__ = ({"postgresql_partition_by": "RANGE (day)"},)
 
-    client_id: Mapped[str] = mapped_column(String(63), ForeignKey("clients.client_id", ondelete="CASCADE"))
-    report_id: Mapped[str] = mapped_column(String(200))
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    report_key: Mapped[str] = mapped_column(IdType, primary_key=True)
 
 
 class LatestContainerReport(ReportedContainers, Base):

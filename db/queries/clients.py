@@ -7,6 +7,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import RowNotFoundError
+from db.history.forgetting import forget_client
 from db.ids import is_id
 from db.models import Client, DeployResult, DeployTask, Installation, Target
 from db.queries.paging import escaped, page_of
@@ -46,9 +47,10 @@ def find_client_by_report_token(session: Session, token_sha256: str, now: dateti
 
 
 def delete_client(session: Session, client_id: str) -> None:
-    """Forget a client: its targets and installations go with it; results, history and audit stay."""
+    """Forget a client: its targets, installations and reports go with it; results, other history and audit stay."""
     session.execute(delete(Installation).where(Installation.client_id == client_id))
     session.execute(delete(Target).where(Target.client_id == client_id))
+    forget_client(session, client_id)
     session.execute(delete(Client).where(Client.client_id == client_id))
 
 

@@ -1,29 +1,84 @@
-"""The history of reports: dropped by age, a bounded number at a time."""
+"""Process reports as they are read: the newest ones, and the history of a client."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import delete, select
+import orjson
+from sqlalchemy import RowMapping, Text, cast, select
 from sqlalchemy.orm import Session
 
-from db.models import ContainerReportRow, ProcessReportRow
+from db.history.days import list_days
+from db.history.process_sets import SAMPLED
+from db.history.samples import process_documents
+from db.models import LatestProcessReport, ProcessReportRow, ProcessSet
 
-History = type[ProcessReportRow] | type[ContainerReportRow]
+_COLUMNS = ("reported_at", "received_at", "statuses", *SAMPLED)
+_SET_COLUMNS = (
+    ProcessSet.project_id,
+    ProcessSet.version,
+    ProcessSet.observed_version,
+    ProcessSet.release_id,
+    ProcessSet.unmatched_rules,
+    cast(ProcessSet.definitions, Text).label(
+        "definitions"
+    ),  # read by orjson: most of a fleet's report is this
+)
 
 
-def drop_old_reports(session: Session, table: History, before: datetime, limit: int) -> int:
-    """Delete reports received before then, the oldest first, `limit` at most; answers how many.
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report from the database. `processes` are ProcessInfo documents."""
 
-    What another transaction has locked is passed over. The newest report of each kind is kept elsewhere
-    (`latest_…_reports`) and stays, however old.
-    """
-    old = (
-        select(table.id)
-        .where(table.received_at < before)
-        .order_by(table.received_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    client_id: str
+    project_id: str
+    version: str
+    observed_version: str | None
+    release_id: str | None
+    unmatched_rules: list[str]
+    processes: list[dict[str, Any]]
+    reported_at: datetime
+    received_at: datetime
+
+
+def list_latest_reports(session: Session, project_id: str) -> list[StoredReport]:
+    """The newest report of each client that made one for the project, by client."""
+    table = LatestProcessReport
+    query = (
+        select(table.client_id, *(getattr(table, name) for name in _COLUMNS), *_SET_COLUMNS)
+        .join(ProcessSet, ProcessSet.id == table.set_id)
+        .where(table.project_id == project_id)
+        .order_by(table.client_id)
     )
-    ids = session.scalars(old).all()
-    if ids:
-        session.execute(delete(table).where(table.id.in_(ids)))
-    return len(ids)
+    return [_stored(row) for row in session.execute(query).mappings()]
+
+
+def list_history(
+    session: Session, client_id: str, project_id: str, since: date, until: date
+) -> Iterator[StoredReport]:
+    """A client's reports of a project, of the days from `since` to `until` (both included), the oldest first."""
+    table = ProcessReportRow
+    # Day by day: the primary key then leads straight to the client's reports, in that day's partition.
+    for day in (one for one in list_days(session, table) if since <= one <= until):
+        query = (
+            select(table.client_id, *(getattr(table, name) for name in _COLUMNS), *_SET_COLUMNS)
+            .join(ProcessSet, ProcessSet.id == table.set_id)
+            .where(table.day == day, table.client_id == client_id, ProcessSet.project_id == project_id)
+            .order_by(table.reported_at)
+        )
+        yield from (_stored(row) for row in session.execute(query).mappings())
+
+
+def _stored(row: RowMapping) -> StoredReport:
+    return StoredReport(
+        client_id=row["client_id"],
+        project_id=row["project_id"],
+        version=row["version"],
+        observed_version=row["observed_version"],
+        release_id=row["release_id"],
+        unmatched_rules=row["unmatched_rules"],
+        processes=process_documents(orjson.loads(row["definitions"]), row),
+        reported_at=row["reported_at"],
+        received_at=row["received_at"],
+    )

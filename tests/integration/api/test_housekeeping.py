@@ -1,72 +1,106 @@
-"""Old process reports are dropped by the API itself, on both databases."""
+"""Old reports are dropped by the API itself, and days are made ahead, on both databases."""
 
 import threading
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
-from api.housekeeping import drop_history
-from db.ids import new_id
+from api.housekeeping import drop_history, keep_house
+from db.errors import TransientDatabaseError
+from db.history.days import (
+    HISTORIES,
+    database_now,
+    delete_reports,
+    drop_days,
+    list_days,
+    make_days,
+    make_days_ahead,
+)
 from db.models import (
     ContainerReportRow,
     LatestContainerReport,
     LatestProcessReport,
     ProcessReportRow,
+    ProcessSet,
     utc_now,
 )
-from db.queries.reports import drop_old_reports
 from tests.builders import create_fleet
 from tests.served_api import serve_api
 
 PATIENCE_S = 60
+AGES = (40, 35, 31, 29, 0)
+
+
+def days_ago(days):
+    return (utc_now() - timedelta(days=days)).date()
 
 
 @pytest.fixture
 def reports(database):
-    """Reports of 40, 35, 31, 29 and 0 days ago, of both kinds; the newest rows are 40 days old."""
+    """Reports of 40, 35, 31, 29 and 0 days ago, of both kinds, each with a set; the newest rows are 40 days old."""
+    make_days(database, [days_ago(days) for days in AGES])
     with database.write() as session:
         project, _ = create_fleet(session, {"a": "1.4"})
-        fields = {"project_id": project.id, "client_id": "a", "version": "1.4", "processes": ()}
-        containers = {"client_id": "a", "containers": ()}
-        for days in (40, 35, 31, 29, 0):
+        for number, days in enumerate(AGES, 1):
             at = utc_now() - timedelta(days=days)
-            said = {"report_id": f"days-{days}", "reported_at": at, "received_at": at}
-            session.add(ProcessReportRow(id=new_id(), **said, **fields))
-            session.add(ContainerReportRow(id=new_id(), **said, **containers))
-        at = utc_now() - timedelta(days=40)
-        session.add(LatestProcessReport(id=new_id(), reported_at=at, received_at=at, **fields))
-        session.add(LatestContainerReport(reported_at=at, received_at=at, **containers))
+            said = {"client_id": "a", "reported_at": at, "received_at": at}
+            key = {"report_key": f"00000000-0000-7000-8000-{days:012}", "day": at.date()}
+            session.add(
+                ProcessSet(
+                    client_id="a",
+                    project_id=project.id,
+                    digest=key["report_key"],
+                    version="1.4",
+                    unmatched_rules=[],
+                    definitions=[],
+                    last_day=at.date(),
+                )
+            )
+            session.flush()
+            session.add(ProcessReportRow(**said, **key, set_id=number, statuses=""))
+            session.add(ContainerReportRow(**said, **key, containers=()))
+            if days == max(AGES):
+                newest = {"project_id": project.id, "set_id": number, "statuses": ""}
+                session.add(LatestProcessReport(**said, **newest))
+                session.add(LatestContainerReport(**said, containers=()))
 
 
 def kept(database, history=ProcessReportRow):
     with database.read() as session:
-        return sorted(session.scalars(select(history.report_id)))
+        return sorted((utc_now().date() - day).days for day in session.scalars(select(history.day)))
 
 
-@pytest.mark.parametrize(
-    ("history", "other"), [(ProcessReportRow, ContainerReportRow), (ContainerReportRow, ProcessReportRow)]
-)
-def test_oldest_are_dropped_first_within_the_limit(database, reports, history, other):
-    before = utc_now() - timedelta(days=30)
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_oldest_are_deleted_first_within_the_limit(database, reports, history):
+    before = days_ago(30)
     with database.write() as session:
-        assert drop_old_reports(session, history, before, 2) == 2
-    assert kept(database, history) == ["days-0", "days-29", "days-31"]
+        assert delete_reports(session, history, before, 2) == 2
+    assert kept(database, history) == [0, 29, 31]
     with database.write() as session:
-        assert drop_old_reports(session, history, before, 2) == 1
-        assert drop_old_reports(session, history, before, 2) == 0
-    assert kept(database, history) == ["days-0", "days-29"]
-    assert len(kept(database, other)) == 5
+        assert delete_reports(session, history, before, 2) == 1
+        assert delete_reports(session, history, before, 2) == 0
+    assert kept(database, history) == [0, 29]
+    assert sum(len(kept(database, other)) for other in HISTORIES) == 7
 
 
-def test_batches_go_on_until_none_is_left_or_the_end_is_near(database, reports):
+def test_rounds_go_on_until_none_is_left_or_the_end_is_near(database, reports):
     ending = threading.Event()
     ending.set()
-    assert drop_history(database, utc_now() - timedelta(days=30), ending, batch=1) == 0
+    assert drop_history(database, days_ago(30), ending, batch=1) == 0
     ending.clear()
-    assert drop_history(database, utc_now() - timedelta(days=30), ending, batch=1) == 6
-    assert kept(database) == kept(database, ContainerReportRow) == ["days-0", "days-29"]
+    assert drop_history(database, days_ago(30), ending, batch=1) == 6
+    assert kept(database) == kept(database, ContainerReportRow) == [0, 29]
+    assert drop_history(database, days_ago(30), ending, batch=1) == 0
+
+
+def test_sets_go_with_the_last_report_but_for_those_of_newest_ones(database, reports):
+    drop_history(database, days_ago(30), threading.Event(), batch=1)
+    with database.read() as session:
+        ages = [(utc_now().date() - day).days for day in session.scalars(select(ProcessSet.last_day))]
+    assert sorted(ages) == [0, 29, 40]
 
 
 def test_served_api_drops_what_is_older_than_its_setting_and_keeps_the_newest(database, reports):
@@ -75,7 +109,7 @@ def test_served_api_drops_what_is_older_than_its_setting_and_keeps_the_newest(da
         while len(kept(database)) + len(kept(database, ContainerReportRow)) > 6:
             assert time.monotonic() < deadline, "nothing was dropped"
             time.sleep(0.02)
-    assert kept(database) == ["days-0", "days-29", "days-31"]
+    assert kept(database) == [0, 29, 31]
     with database.read() as session:
         assert session.scalar(select(LatestProcessReport.client_id)) == "a"
         assert session.scalar(select(LatestContainerReport.client_id)) == "a"
@@ -83,3 +117,73 @@ def test_served_api_drops_what_is_older_than_its_setting_and_keeps_the_newest(da
         if thread.name == "housekeeping":
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
+
+
+def partitions(database):
+    with database.read() as session:
+        return [list_days(session, table) for table in HISTORIES]
+
+
+postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+
+
+@postgresql
+def test_days_are_made_ahead_once(database):
+    for _ in range(2):
+        make_days_ahead(database, utc_now())
+        assert partitions(database) == [[days_ago(0), days_ago(-1), days_ago(-2)]] * 2
+
+
+@postgresql
+def test_housekeeping_makes_and_drops_days(database):
+    make_days(database, [days_ago(31), days_ago(30)])
+    assert keep_house(database, utc_now(), timedelta(days=30), threading.Event()) == 2
+    assert partitions(database)[0] == [days_ago(days) for days in (30, 0, -1, -2)]
+
+
+@postgresql
+def test_days_made_by_many_at_once_are_there_once(database):
+    days = [date(2030, 1, number) for number in range(1, 6)]
+    failures = []
+
+    def make():
+        try:
+            make_days(database, days)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert failures == []
+    assert partitions(database) == [days, days]
+
+
+@postgresql
+def test_making_a_day_waits_for_no_writer_of_another(database, reports):
+    with database.write() as session:
+        session.execute(text("DELETE FROM process_reports WHERE client_id = 'nobody'"))
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (make_days(database, [date(2031, 1, 1)]), done.set()))
+        thread.start()
+        assert done.wait(PATIENCE_S)
+    thread.join()
+
+
+@postgresql
+def test_a_day_that_is_being_read_is_dropped_another_time(database, reports):
+    with database.read() as session:
+        session.execute(text("SELECT count(*) FROM process_reports")).scalar()
+        with pytest.raises(TransientDatabaseError, match="lock"):
+            drop_days(database, days_ago(30))
+    assert drop_days(database, days_ago(30)) == 6
+
+
+@postgresql
+def test_one_clock_that_is_ahead_costs_no_history(database, reports):
+    far = utc_now() + timedelta(days=400)
+    assert abs(database_now(database, far) - utc_now()) < timedelta(hours=1)
+    keep_house(database, far, timedelta(days=60), threading.Event())
+    assert kept(database) == [0, 29, 31, 35, 40]

@@ -1,0 +1,64 @@
+"""A report that has been read and not yet kept, and what becomes of it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from sqlalchemy.orm import Session
+
+from agent.wire.containers import ContainerReport
+from agent.wire.processes import ProcessReport
+from api.auth import Principal
+from api.schemas.reports import ReportAccepted
+from db.ids import as_id
+
+Report = TypeVar("Report", ProcessReport, ContainerReport)
+
+
+@dataclass(frozen=True)
+class Incoming(Generic[Report]):
+    """A report, who brought it, and when it was received."""
+
+    report: Report
+    principal: Principal
+    received_at: datetime
+
+    @cached_property
+    def report_id(self) -> str:
+        """Its own id, or one made of what it says, so that the same report twice is one."""
+        said = self.report.report_id
+        return said or "sha256:" + hashlib.sha256(self.report.model_dump_json().encode()).hexdigest()
+
+    @cached_property
+    def report_key(self) -> str:
+        """What the history knows it by: 128 bits of the id's hash, in a UUID's shape."""
+        return as_id(hashlib.blake2b(self.report_id.encode(), digest_size=16).digest())
+
+    @property
+    def reported_at(self) -> datetime:
+        """When it was made; one from the future counts as made when it was received."""
+        return min(self.report.reported_at, self.received_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Generic[Report]):
+    """A report that is being kept, no repetition. `newest`: no newer one was known when its turn came."""
+
+    report: Report
+    project_id: str | None
+    reported_at: datetime
+    received_at: datetime
+    newest: bool
+
+
+Outcome = ReportAccepted | Exception
+Judge = Callable[[Session, Sequence[Accepted[Report]]], None]
+"""Called within the transaction that keeps the reports, in the order in which they came; their clients' newest rows
+are locked. What it raises undoes the batch."""
+
+
+def judge_nothing(_session: Session, _accepted: Sequence[Accepted[Report]]) -> None:
+    """The judge that there is until alerts are."""

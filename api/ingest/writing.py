@@ -1,0 +1,100 @@
+"""What an API process has for its reports: the two writers, one for each kind, and what they remember."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from agent.wire.containers import ContainerReport
+from agent.wire.processes import ProcessReport
+from api.ingest.batches import Batches
+from api.ingest.container_reports import store_container_reports
+from api.ingest.incoming import Incoming, Judge, Outcome, judge_nothing
+from api.ingest.process_reports import report_day, store_process_reports
+from api.schemas.reports import ReportAccepted
+from db.errors import RacedError
+from db.history.days import make_days
+from db.history.process_sets import SetMemory
+from db.session import Database
+
+
+class Ingest:
+    """Reports into a database, kept there for `kept_for`. `close()` when done."""
+
+    def __init__(
+        self,
+        database: Database,
+        kept_for: timedelta,
+        judge_processes: Judge[ProcessReport] = judge_nothing,
+        judge_containers: Judge[ContainerReport] = judge_nothing,
+    ) -> None:
+        self._database = database
+        self._kept_for = kept_for
+        self._judge_processes = judge_processes
+        self._judge_containers = judge_containers
+        self._memory = SetMemory()
+        self._days: frozenset[date] = frozenset()
+        self.processes: Batches[Incoming[ProcessReport], ReportAccepted] = Batches(
+            self.write_processes, "process-reports"
+        )
+        self.containers: Batches[Incoming[ContainerReport], ReportAccepted] = Batches(
+            self.write_containers, "container-reports"
+        )
+
+    async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
+        """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
+        database does.
+        """
+        if isinstance(incoming.report, ProcessReport):
+            return await self.processes.put(incoming, size)
+        return await self.containers.put(incoming, size)
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self.processes.close()
+        self.containers.close()
+
+    def write_processes(self, batch: Sequence[Incoming[ProcessReport]]) -> list[Outcome]:
+        """One transaction. Raises RacedError where it is to be done over."""
+        self.prepare(batch)
+        try:
+            with self._database.write() as session:
+                outcomes, learned = store_process_reports(
+                    session, batch, self._kept_for, self._memory, self._judge_processes
+                )
+        except RacedError:
+            self.forget_days()
+            raise
+        self._memory.learn(learned)
+        return outcomes
+
+    def write_containers(self, batch: Sequence[Incoming[ContainerReport]]) -> list[Outcome]:
+        """One transaction. Raises RacedError where it is to be done over."""
+        self.prepare(batch)
+        try:
+            with self._database.write() as session:
+                return store_container_reports(session, batch, self._kept_for, self._judge_containers)
+        except RacedError:
+            self.forget_days()
+            raise
+
+    def store_one(self, session: Session, incoming: Incoming[Any]) -> Outcome:
+        """One report, in a transaction of the caller's, who has called `prepare`. Raises RacedError."""
+        if isinstance(incoming.report, ProcessReport):
+            judge = self._judge_processes
+            outcomes, _ = store_process_reports(session, [incoming], self._kept_for, self._memory, judge)
+        else:
+            outcomes = store_container_reports(session, [incoming], self._kept_for, self._judge_containers)
+        return outcomes[0]
+
+    def prepare(self, batch: Iterable[Incoming[Any]]) -> None:
+        """Have the days that the reports belong to; in a transaction of its own, before theirs."""
+        days = {report_day(one, self._kept_for) for one in batch}
+        if not days <= self._days:
+            make_days(self._database, days)
+            self._days = frozenset(days | self._days) if len(self._days) < 100 else frozenset(days)
+
+    def forget_days(self) -> None:
+        """Look anew which days there are: one that was there may have been dropped."""
+        self._days = frozenset()

@@ -1,0 +1,1 @@
+"""Reports into the database: how many a second."""

@@ -1,0 +1,77 @@
+"""Rows into a table by COPY (PostgreSQL) or as an ordinary INSERT (SQLite), the same rows for both.
+
+https://www.postgresql.org/docs/current/sql-copy.html (the text format)
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from operator import itemgetter
+from typing import Any, cast
+
+import psycopg
+from psycopg.errors import CheckViolation, UniqueViolation
+from pydantic_core import to_json
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from db.errors import RacedError, TransientDatabaseError
+from db.history.dialects import is_postgresql
+
+Row = Mapping[str, Any]
+
+_key_of = itemgetter("day", "client_id", "report_key")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_LEAST, _GREATEST = 1e-37, 3e38
+"""PostgreSQL refuses what doesn't fit in a real, too small as well as too large."""
+
+
+def copy_rows(session: Session, table: Any, rows: Sequence[Row]) -> None:
+    """Add the rows; a row may have more values than the table has columns.
+
+    Raises RacedError where one of them is there already, or where its partition is gone.
+    """
+    names = [column.name for column in table.__table__.columns]
+    if not is_postgresql(session):
+        session.execute(insert(table), [{name: row[name] for name in names} for row in rows])
+        return
+    statement = f"COPY {table.__tablename__} ({', '.join(names)}) FROM STDIN"
+    # In the key's order, so that two processes that add the same rows never wait for each other.
+    lines = ["\t".join([_field(row[name]) for name in names]) for row in sorted(rows, key=_key_of)]
+    text = "\n".join(lines) + "\n"
+    connection = cast("psycopg.Connection", session.connection().connection.driver_connection)
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(text)
+    except (UniqueViolation, CheckViolation) as error:
+        raise RacedError(f"cannot add to {table.__tablename__}: {type(error).__name__}") from error
+    except psycopg.OperationalError as error:
+        raise TransientDatabaseError(f"cannot add to {table.__tablename__}: {error}") from error
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return r"\N"
+    if isinstance(value, str):
+        return value.translate(_ESCAPES)
+    if isinstance(value, list):
+        return _reals(value)
+    if isinstance(value, date):  # a datetime is one, too
+        return value.isoformat()
+    if isinstance(value, int):
+        return str(value)
+    return to_json(value).decode().translate(_ESCAPES)
+
+
+def _reals(numbers: list[float | None]) -> str:
+    inside = str(numbers)[1:-1].replace("None", "NULL")
+    if "e" in inside:  # an exponent: very large or very small
+        inside = ",".join([_real(number) for number in numbers])
+    return "{" + inside + "}"
+
+
+def _real(number: float | None) -> str:
+    if number is None:
+        return "NULL"
+    if _LEAST < number < _GREATEST:
+        return repr(number)
+    return "0" if number <= _LEAST else repr(_GREATEST)
