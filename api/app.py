@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import docs_page
+from api.alerting import judge_container_reports, judge_process_reports
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
@@ -18,6 +19,7 @@ from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
 from api.routes import (
+    alerts,
     audit,
     clients,
     containers,
@@ -28,6 +30,7 @@ from api.routes import (
     projects,
     reports,
     results,
+    silences,
     targets,
     versions,
 )
@@ -45,6 +48,8 @@ ROUTERS = (
     results.router,
     reports.router,
     containers.router,
+    alerts.router,
+    silences.router,
     audit.router,
     health.router,
     docs_page.router,
@@ -62,7 +67,10 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | Non
         lifespan=partial(_live, parts),
     )
     app.state.parts = parts
-    app.state.ingest = ingest or Ingest(parts.database, timedelta(days=parts.settings.report_history_days))
+    kept_for = timedelta(days=parts.settings.report_history_days)
+    app.state.ingest = ingest or Ingest(
+        parts.database, kept_for, judge_process_reports, judge_container_reports
+    )
     add_problem_handlers(app)
     app.add_middleware(QuickReports, ingest=app.state.ingest)
     app.add_middleware(

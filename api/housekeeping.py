@@ -14,6 +14,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from api.alerting import look_after_alerts
 from api.parts import Parts
 from db.errors import DatabaseError
 from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
@@ -93,6 +94,7 @@ def _pause_abandoned(parts: Parts, _ending: threading.Event) -> None:
 CHORES = (
     Chore("drop old reports", 3600.0, _drop_old_reports),
     Chore("pause abandoned deploy tasks", 15.0, _pause_abandoned),
+    Chore("look after alerts", 0.25, look_after_alerts),
 )
 
 

@@ -5,10 +5,11 @@ It helps people, and fails no client: what an agent does not do within its time 
 
 from prefect import get_run_logger
 
+from agent.client import AgentApi
 from agent.errors import AgentError
 from agent.wire.containers import ContainerCollectRequest, ContainerReported
 from agent.wire.monitors import PutMonitor
-from agent.wire.processes import Reported, ReportRequest
+from agent.wire.processes import ProcessConfig, Reported, ReportRequest
 from tasks.outcomes import Outcome
 from tasks.recipes import ContainerRecipe
 from tasks.retrying import keep_asking
@@ -46,18 +47,23 @@ async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
     if release.operation == "uninstall":
         await keep_asking(lambda: api.delete_monitor(release.project_id), _window_s(rollout))
         return
-    config = recipe.process_config
-    if config is None or (isinstance(recipe, ContainerRecipe) and not config.rules):
-        return
+    config, containers = recipe.process_config or ProcessConfig(), isinstance(recipe, ContainerRecipe)
+    if containers and not config.rules and not await _watches_containers(api):
+        return  # an agent of before would send reports of nothing
     monitor = PutMonitor(
         version=run.work.to_version,
         release_id=release.deploy_task_id,
-        process_config=config,
+        process_config=config.model_copy(update={"alert_for_s": None}),  # the release API's business
         version_probe=recipe.evidence.version_probe,
         work_dir=recipe.work_dir,
         run_as=recipe.run_as,
+        containers=containers,
     )
     await keep_asking(lambda: api.put_monitor(release.project_id, monitor), _window_s(rollout))
+
+
+async def _watches_containers(api: AgentApi) -> bool:
+    return "monitor_containers" in (await api.info()).features
 
 
 async def _report_processes(rollout: Rollout, run: ClientRun) -> None:

@@ -49,7 +49,11 @@ def _unique_names(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 
 class ProcessConfig(Request):
-    """What of a version's processes is watched, and how often (seconds). The alert fields are stored."""
+    """What of a version's processes is watched, and how often (seconds).
+
+    The alert fields are the release API's business, which judges the reports: agents are told without `alert_for_s`
+    (how many seconds a limit is exceeded before it is an alert; None: 300).
+    """
 
     rules: Annotated[tuple[Rule, ...], Field(max_length=50)] = ()
     collect_interval: Annotated[int, Field(ge=5, le=86_400)] = 60
@@ -57,6 +61,7 @@ class ProcessConfig(Request):
     alert_on_exit: bool = True
     alert_on_high_cpu: Annotated[FiniteFloat, Field(gt=0, le=100_000)] | None = None
     alert_on_high_mem: Annotated[FiniteFloat, Field(gt=0, le=100)] | None = None
+    alert_for_s: Annotated[int, Field(ge=0, le=86_400)] | None = None
 
     @field_validator("rules")
     @classmethod

@@ -33,6 +33,7 @@ def project_answer(project: Project) -> ProjectAnswer:
         description=project.description,
         default_strategy=project.default_strategy,
         container_naming=project.container_naming,
+        container_config=project.container_config,
         created_at=project.created_at,
         updated_at=project.updated_at,
     )
@@ -49,6 +50,7 @@ def create_project(body: ProjectCreate, call: Posted) -> Response:
             type=body.type,
             description=body.description,
             default_strategy=body.default_strategy,
+            container_config=body.container_config,
         )
         set_naming(session, project, body.container_naming)
         session.add(project)

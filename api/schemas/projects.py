@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from agent.wire.base import Request
 from agent.wire.naming import ContainerNaming
 from api.schemas.base import Description, Name, ProjectName, Resource, unset
+from db.documents.container_config import ContainerConfig
 from db.documents.strategy import Strategy
 
 
@@ -20,6 +21,7 @@ class ProjectCreate(Request):
     container_naming: ContainerNaming | None = Field(
         None, description="A container project that brings none gets one, its prefix made of its name."
     )
+    container_config: ContainerConfig | None = Field(None, description="How its containers are watched.")
 
 
 class ProjectChange(Request):
@@ -29,6 +31,7 @@ class ProjectChange(Request):
     description: Description | None = None
     default_strategy: Strategy | None = None
     container_naming: ContainerNaming | None = None
+    container_config: ContainerConfig | None = None
 
 
 class ProjectAnswer(Resource):
@@ -39,6 +42,7 @@ class ProjectAnswer(Resource):
     description: str | None
     default_strategy: Strategy | None
     container_naming: ContainerNaming | None
+    container_config: ContainerConfig | None
 
 
 class EnvironmentCreate(Request):

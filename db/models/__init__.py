@@ -1,5 +1,6 @@
 """Every table, imported here so that the metadata is whole."""
 
+from db.models.alerts import Alert, AlertMemory, Silence
 from db.models.audit import AuditEntry, IdempotencyKey
 from db.models.base import Base, utc_now
 from db.models.clients import Client, Target
@@ -7,15 +8,19 @@ from db.models.container_reports import ContainerReportRow, LatestContainerRepor
 from db.models.deploy_tasks import DeployResult, DeployTask
 from db.models.installations import Installation, InstallationEvent
 from db.models.leases import Lease
+from db.models.news import Delivery, News
 from db.models.projects import Environment, Project
 from db.models.reports import LatestProcessReport, ProcessReportRow, ProcessSet
 from db.models.versions import Version
 
 __all__ = [
+    "Alert",
+    "AlertMemory",
     "AuditEntry",
     "Base",
     "Client",
     "ContainerReportRow",
+    "Delivery",
     "DeployResult",
     "DeployTask",
     "Environment",
@@ -25,9 +30,11 @@ __all__ = [
     "LatestContainerReport",
     "LatestProcessReport",
     "Lease",
+    "News",
     "ProcessReportRow",
     "ProcessSet",
     "Project",
+    "Silence",
     "Target",
     "Version",
     "utc_now",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, Keyed, Timestamped
@@ -10,7 +10,10 @@ from db.types import IdType, JsonType, UtcDateTime
 
 
 class Client(Timestamped, Base):
-    """`token_encrypted` is what callers present to its agent (Fernet); report tokens are kept as SHA-256 (hex)."""
+    """`token_encrypted` is what callers present to its agent (Fernet); report tokens are kept as SHA-256 (hex).
+
+    `heard_at`: when its agent last answered the heartbeat flow; `online` None: it was never asked.
+    """
 
     __tablename__ = "clients"
 
@@ -21,6 +24,9 @@ class Client(Timestamped, Base):
     report_token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     old_report_token_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
     old_report_token_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    online: Mapped[bool | None] = mapped_column(Boolean)
+    online_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     held_reason: Mapped[str | None] = mapped_column(String(500))
     held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

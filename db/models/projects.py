@@ -4,6 +4,7 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from agent.wire.naming import ContainerNaming
+from db.documents.container_config import ContainerConfig
 from db.documents.strategy import Strategy
 from db.models.base import Base, Keyed, Timestamped
 from db.types import DocumentType, IdType
@@ -21,6 +22,7 @@ class Project(Keyed, Timestamped, Base):
     default_strategy: Mapped[Strategy | None] = mapped_column(DocumentType(Strategy))
     container_naming: Mapped[ContainerNaming | None] = mapped_column(DocumentType(ContainerNaming))
     container_prefix: Mapped[str | None] = mapped_column(String(100))
+    container_config: Mapped[ContainerConfig | None] = mapped_column(DocumentType(ContainerConfig))
 
     @validates("container_naming")
     def _keep_prefix(self, _key: str, naming: ContainerNaming | None) -> ContainerNaming | None:

@@ -1,0 +1,155 @@
+"""Alerts, and what they are judged by."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from db.models import Alert, AlertMemory, DeployResult, DeployTask, Installation, Silence
+from db.queries.paging import page_of
+
+T = TypeVar("T")
+
+Pair = tuple[str, str]
+"""A client's id and a project's."""
+UNDER_WAY = ("running", "canary", "rolling_back")
+CHUNK = 500
+"""Pairs in one query: SQLite takes no more variables than 32,766."""
+
+
+def fingerprint_of(project_id: str | None, client_id: str | None, subject: str, type_: str) -> str:
+    """What tells an alert from every other one."""
+    said = "\x00".join((project_id or "", client_id or "", subject, type_))
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str]) -> list[Alert]:
+    """Alerts of these types that wait or fire on these clients of these projects."""
+    found: list[Alert] = []
+    for chunk in _chunks(pairs):
+        query = select(Alert).where(
+            Alert.resolved_at.is_(None),
+            Alert.type.in_(types),
+            tuple_(Alert.client_id, Alert.project_id).in_(chunk),
+        )
+        found.extend(session.scalars(query))
+    return found
+
+
+def memories(session: Session, pairs: Collection[Pair], kind: str) -> dict[Pair, AlertMemory]:
+    """What was remembered of each pair's last judged report."""
+    found: dict[Pair, AlertMemory] = {}
+    for chunk in _chunks(pairs):
+        query = select(AlertMemory).where(
+            AlertMemory.kind == kind, tuple_(AlertMemory.client_id, AlertMemory.project_id).in_(chunk)
+        )
+        found.update({(row.client_id, row.project_id): row for row in session.scalars(query)})
+    return found
+
+
+def deploying_pairs(session: Session, client_ids: Collection[str]) -> set[Pair]:
+    """The pairs of these clients that a deploy task is at work on now."""
+    found: set[Pair] = set()
+    for chunk in _chunks(client_ids):
+        query = (
+            select(DeployResult.client_id, DeployTask.project_id)
+            .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+            .where(
+                DeployTask.status.in_(UNDER_WAY),
+                DeployResult.status == "running",
+                DeployResult.client_id.in_(chunk),
+            )
+        )
+        found.update((client_id, project_id) for client_id, project_id in session.execute(query))
+    return found
+
+
+def last_deployed(session: Session, client_id: str, project_id: str) -> tuple[str, str] | None:
+    """The deploy task that touched the client last, and the version that it was to bring."""
+    query = (
+        select(DeployTask.id, DeployTask.version, DeployResult.status)
+        .join(DeployResult, DeployResult.deploy_task_id == DeployTask.id)
+        .where(
+            DeployTask.project_id == project_id,
+            DeployResult.client_id == client_id,
+            DeployResult.finished_at.is_not(None),
+            DeployResult.status != "skipped",
+        )
+        .order_by(DeployResult.finished_at.desc())
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return (row.id, row.version or "its previous version") if row is not None else None
+
+
+def installed(session: Session, pairs: Collection[Pair]) -> dict[Pair, Installation]:
+    """What is recorded as installed on these pairs."""
+    found: dict[Pair, Installation] = {}
+    for chunk in _chunks(pairs):
+        query = select(Installation).where(
+            Installation.status != "uninstalled",
+            tuple_(Installation.client_id, Installation.project_id).in_(chunk),
+        )
+        found.update({(row.client_id, row.project_id): row for row in session.scalars(query)})
+    return found
+
+
+def due_alerts(session: Session, now: datetime, limit: int = 500) -> Sequence[Alert]:
+    """Alerts that time alone changes now; what another transaction has in hand is passed over."""
+    query = (
+        select(Alert)
+        .where(Alert.resolved_at.is_(None), Alert.due_at <= now)
+        .order_by(Alert.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return session.scalars(query).all()
+
+
+def list_alerts(
+    session: Session,
+    *,
+    status: str | None,
+    project_id: str | None,
+    client_id: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Sequence[Alert]:
+    """Alerts that fired, newest first. The cursor is the last one's id."""
+    query = select(Alert).where(Alert.fired_at.is_not(None))
+    if status is not None:
+        query = query.where(_is_in(status))
+    if project_id is not None:
+        query = query.where(Alert.project_id == project_id)
+    if client_id is not None:
+        query = query.where(Alert.client_id == client_id)
+    return page_of(session, query, Alert.id, limit=limit, cursor=cursor, newest_first=True)
+
+
+def _is_in(status: str) -> ColumnElement[bool]:
+    return Alert.resolved_at.is_(None) if status == "firing" else Alert.resolved_at.is_not(None)
+
+
+def active_silences(session: Session, now: datetime) -> Sequence[Silence]:
+    """Silences that hold now."""
+    return session.scalars(select(Silence).where(and_(Silence.starts_at <= now, Silence.ends_at > now))).all()
+
+
+def orphans(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
+    """Alerts of what is not installed (any more): nobody's report will end them."""
+    there = select(Installation.id).where(
+        Installation.client_id == Alert.client_id,
+        Installation.project_id == Alert.project_id,
+        or_(Installation.status == "installed", Installation.status == "failed"),
+    )
+    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
+    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def _chunks(items: Iterable[T]) -> Iterable[list[T]]:
+    wanted = sorted(set(items))  # type: ignore[type-var]  # ids, and pairs of them
+    for start in range(0, len(wanted), CHUNK):
+        yield wanted[start : start + CHUNK]

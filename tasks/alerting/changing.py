@@ -1,0 +1,170 @@
+"""Alerts, changed by what was seen or by time alone; what people are to be told is written in the same transaction."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from db.models import Alert, News
+from db.queries.alerts import due_alerts, fingerprint_of, last_deployed
+from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert, due_at
+from tasks.decisions.observed import LEVELS, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was seen. `project_id` None: it is the client's own business."""
+
+    client_id: str | None
+    client_labels: Mapping[str, str] = field(default_factory=dict)
+    project_id: str | None = None
+    project: str | None = None
+    version: str | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When something was seen, and when that is judged."""
+
+    at: datetime
+    now: datetime
+
+
+def apply_observations(
+    session: Session, place: Place, observed: Sequence[Observed], live: Collection[Alert], look: Look
+) -> list[Alert]:
+    """Change the place's alerts by what was seen there. `live`: those that wait or fire, of the observed kinds.
+
+    One that is not observed any more (its rule, its container, its limit is gone) ends. Answers who is live now.
+    """
+    by_key = {(alert.type, alert.subject): alert for alert in live}
+    after = [_apply(session, place, one, by_key.pop(one.key, None), look) for one in observed]
+    gone = Observation(look.at, False)
+    after.extend(_change(session, alert, gone, look.now) for alert in by_key.values())
+    return [alert for alert in after if alert is not None]
+
+
+def apply_time(session: Session, now: datetime) -> int:
+    """Change what only time changes; answers how many alerts were looked at."""
+    alerts = due_alerts(session, now)
+    for alert in alerts:
+        _change(session, alert, None, now)
+    return len(alerts)
+
+
+def end_alert(session: Session, alert: Alert, now: datetime) -> None:
+    """What it was about is gone: it resolves now, however long it would be kept firing."""
+    if alert.fired_at is None:
+        session.delete(alert)
+        return
+    alert.holds, alert.due_at, alert.resolved_at = False, None, now
+    session.add(_news(alert, "resolved", now))
+
+
+def _apply(session: Session, place: Place, one: Observed, alert: Alert | None, look: Look) -> Alert | None:
+    seen = Observation(look.at, one.holds)
+    if alert is not None:
+        _set_timing(alert, one.timing)
+        if one.holds:
+            alert.message, alert.value, alert.threshold = _said(one, alert), one.value, one.threshold
+        return _change(session, alert, seen, look.now)
+    decision = decide_alert(None, seen, look.now, one.timing)
+    if decision.state is None:
+        return None
+    alert = _new_alert(place, one)
+    _put(alert, decision.state, one.timing)
+    session.add(alert)
+    _tell(session, alert, decision.reason, look.now)
+    return alert
+
+
+def _said(one: Observed, alert: Alert) -> str:
+    last = alert.message.partition("\n")[2]
+    return f"{one.message}\n{last}" if last else one.message
+
+
+def _change(session: Session, alert: Alert, seen: Observation | None, now: datetime) -> Alert | None:
+    """The alert, or None where it is one no more."""
+    timing = Timing(alert.for_s, alert.keep_firing_s, alert.stale_after_s)
+    was = AlertState(alert.since, alert.seen_at, alert.held_at, alert.holds, alert.fired_at)
+    decision = decide_alert(was, seen, now, timing)
+    if decision.reason is Reason.RESOLVED or decision.state is None:
+        end_alert(session, alert, now)
+        return None
+    if decision.reason is Reason.STALE:
+        alert.due_at = None  # until it is seen again
+    elif decision.state != was:
+        _put(alert, decision.state, timing)
+        _tell(session, alert, decision.reason, now)
+    return alert
+
+
+def _tell(session: Session, alert: Alert, reason: Reason, now: datetime) -> None:
+    if reason is not Reason.FIRED:
+        return
+    if alert.project_id is not None and alert.client_id is not None:
+        _name_last_deployment(session, alert, alert.client_id, alert.project_id)
+    session.flush()
+    session.add(_news(alert, "firing", now))
+
+
+def _name_last_deployment(session: Session, alert: Alert, client_id: str, project_id: str) -> None:
+    last = last_deployed(session, client_id, project_id)
+    if last is not None:
+        deploy_task_id, version = last
+        alert.message = f"{alert.message}\nlast deployed: {version}, by deploy task {deploy_task_id}"
+        alert.labels = {**alert.labels, "deploy_task": deploy_task_id, "deployed_version": version}
+
+
+def _news(alert: Alert, event: str, now: datetime) -> News:
+    return News(
+        event=event,
+        level=alert.level,
+        project_id=alert.project_id,
+        client_id=alert.client_id,
+        alert_id=alert.id,
+        title=f"{'resolved: ' if event == 'resolved' else ''}{alert.title}",
+        body=alert.message,
+        at=now,
+    )
+
+
+def _new_alert(place: Place, one: Observed) -> Alert:
+    where = f"{place.project} on {place.client_id}" if place.project else place.client_id or "the fleet"
+    subject = f" ({one.subject})" if one.subject and one.subject != place.client_id else ""
+    labels = {
+        "project": place.project,
+        "environment": place.environment,
+        "version": place.version,
+        "subject": one.subject,
+    }
+    return Alert(
+        fingerprint=fingerprint_of(place.project_id, place.client_id, one.subject, one.type),
+        type=one.type,
+        level=LEVELS[one.type],
+        source=one.type.partition("_")[0],
+        client_id=place.client_id,
+        project_id=place.project_id,
+        subject=one.subject[:253],
+        title=f"{where}: {one.type.replace('_', ' ')}{subject}"[:300],
+        message=one.message,
+        labels={**place.client_labels, **{name: value for name, value in labels.items() if value}},
+        value=one.value,
+        threshold=one.threshold,
+    )
+
+
+def _set_timing(alert: Alert, timing: Timing) -> None:
+    alert.for_s, alert.keep_firing_s, alert.stale_after_s = (
+        timing.for_s,
+        timing.keep_firing_s,
+        timing.stale_after_s,
+    )
+
+
+def _put(alert: Alert, state: AlertState, timing: Timing) -> None:
+    _set_timing(alert, timing)
+    alert.since, alert.seen_at, alert.held_at = state.since, state.seen_at, state.held_at
+    alert.holds, alert.fired_at, alert.due_at = state.holds, state.fired_at, due_at(state, timing)

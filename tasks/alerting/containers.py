@@ -1,0 +1,125 @@
+"""Container reports, judged: for each project, the containers that its prefix covers, as the prefixes are now."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.naming import Claims
+from agent.wire.containers import ContainerInfo
+from db.documents.container_config import ContainerConfig
+from db.models import AlertMemory, Project
+from db.queries.alerts import Pair
+from db.queries.projects import list_claims
+from tasks.alerting.changing import Look
+from tasks.alerting.judging import Judging
+from tasks.decisions.container_watching import ContainerMemory, Known, Limits, observe_containers
+
+KIND = "container"
+TYPES = (
+    "container_stopped",
+    "container_restarted",
+    "container_unhealthy",
+    "container_cpu_high",
+    "container_memory_high",
+)
+MISSED_INTERVALS = 3
+_KNOWN = TypeAdapter(dict[str, Known])
+
+
+@dataclass(frozen=True, slots=True)
+class ContainersSeen:
+    """A client's newest report of all that its engine has."""
+
+    client_id: str
+    containers: Sequence[ContainerInfo]
+    at: datetime
+    received_at: datetime
+
+
+def judge_containers(session: Session, reports: Sequence[ContainersSeen]) -> None:
+    """Judge each report, in the transaction that keeps it; one that is too old to say what is there now is passed over."""
+    if not reports:
+        return
+    configs = _configs(session)
+    claims = Claims(list_claims(session))
+    looks = [(report, _by_project(report, claims, configs)) for report in reports]
+    watched = _watched(session, [one.client_id for one in reports])
+    pairs = {(report.client_id, project_id) for report, mine in looks for project_id in mine} | watched
+    judging = Judging(session, sorted(pairs), KIND, TYPES)
+    for report, mine in looks:
+        for pair in sorted(one for one in pairs if one[0] == report.client_id):
+            _judge(judging, report, pair, mine.get(pair[1], []), configs.get(pair[1]))
+
+
+def _judge(
+    judging: Judging,
+    report: ContainersSeen,
+    pair: Pair,
+    containers: Sequence[ContainerInfo],
+    config: ContainerConfig | None,
+) -> None:
+    limits = _limits(config or ContainerConfig())
+    if report.received_at - report.at > timedelta(seconds=limits.stale_after_s):
+        return
+    live = judging.live(pair)
+    stops = [one for one in live if one.type == "container_stopped"]
+    observed, memory = observe_containers(
+        containers,
+        _KNOWN.validate_python(judging.memory(pair)),
+        limits,
+        live_stops={one.subject for one in stops},
+        firing_stops={one.subject for one in stops if one.fired_at},
+        deploying=pair in judging.deploying,
+    )
+    if config is not None and not config.alert_on_exit:
+        observed = [one for one in observed if one.type not in ("container_stopped", "container_restarted")]
+    judging.apply(pair, observed, Look(report.at, report.received_at))
+    judging.remember(pair, _document_of(memory))
+
+
+def _by_project(
+    report: ContainersSeen, claims: Claims, configs: Mapping[str, ContainerConfig]
+) -> dict[str, list[ContainerInfo]]:
+    mine: dict[str, list[ContainerInfo]] = defaultdict(list)
+    for container in report.containers:
+        claim = claims.owner_of(container.container_name)
+        if claim is not None and claim.project_id in configs:
+            mine[claim.project_id].append(container)
+    return mine
+
+
+def _watched(session: Session, client_ids: Sequence[str]) -> set[Pair]:
+    """Pairs whose containers were seen before, gone by now perhaps."""
+    query = select(AlertMemory.client_id, AlertMemory.project_id).where(
+        AlertMemory.kind == KIND, AlertMemory.client_id.in_(sorted(set(client_ids)))
+    )
+    return {(client_id, project_id) for client_id, project_id in session.execute(query)}
+
+
+def _configs(session: Session) -> dict[str, ContainerConfig]:
+    query = select(Project.id, Project.container_config).where(Project.container_prefix.is_not(None))
+    return {project_id: config or ContainerConfig() for project_id, config in session.execute(query)}
+
+
+def _limits(config: ContainerConfig) -> Limits:
+    return Limits(
+        config.alert_on_high_cpu,
+        config.alert_on_high_mem,
+        float(config.alert_for_s),
+        float(MISSED_INTERVALS * config.collect_interval),
+    )
+
+
+def _document_of(memory: ContainerMemory) -> dict[str, Any]:
+    return {container_id: _plain(known) for container_id, known in memory.items()}
+
+
+def _plain(known: Known) -> dict[str, Any]:
+    started_at = known.started_at.isoformat() if known.started_at is not None else None
+    return {**asdict(known), "started_at": started_at}

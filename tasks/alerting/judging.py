@@ -1,0 +1,69 @@
+"""What a batch of reports is judged by: read once, changed as its reports are judged one after the other."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.models import Alert, AlertMemory, Client, Environment, Project
+from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories
+from tasks.alerting.changing import Look, Place, apply_observations
+from tasks.decisions.observed import Observed
+
+
+class Judging:
+    """What a batch of reports is judged by, read once."""
+
+    def __init__(self, session: Session, pairs: Sequence[Pair], kind: str, types: Sequence[str]) -> None:
+        self._session = session
+        self._kind = kind
+        self.installed = installed(session, pairs)
+        self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs})
+        self._memories = memories(session, pairs, kind)
+        self._live: dict[Pair, list[Alert]] = defaultdict(list)
+        for alert in live_alerts(session, pairs, types):
+            self._live[(alert.client_id or "", alert.project_id or "")].append(alert)
+
+    def live(self, pair: Pair) -> list[Alert]:
+        """The pair's alerts that wait or fire, as the reports before it in this batch left them."""
+        return self._live[pair]
+
+    def apply(self, pair: Pair, observed: Sequence[Observed], look: Look) -> None:
+        """Change the pair's alerts by what was seen."""
+        live = self._live[pair]
+        if live or any(one.holds for one in observed):
+            self._live[pair] = apply_observations(self._session, self.place(pair), observed, live, look)
+
+    def place(self, pair: Pair) -> Place:
+        """What the pair is called."""
+        client_id, project_id = pair
+        installation = self.installed.get(pair)
+        client = self._session.get(Client, client_id)
+        project = self._session.get_one(Project, project_id)
+        environment = (
+            self._session.get(Environment, installation.environment_id) if installation is not None else None
+        )
+        return Place(
+            client_id,
+            client.labels if client is not None else {},
+            project_id,
+            project.name,
+            installation.version if installation is not None else None,
+            environment.name if environment is not None else None,
+        )
+
+    def memory(self, pair: Pair) -> dict[str, Any]:
+        """What was remembered."""
+        row = self._memories.get(pair)
+        return dict(row.document) if row is not None else {}
+
+    def remember(self, pair: Pair, document: dict[str, Any]) -> None:
+        """Keep it for the next report."""
+        row = self._memories.get(pair)
+        if row is None:
+            row = AlertMemory(client_id=pair[0], project_id=pair[1], kind=self._kind, document=document)
+            self._session.add(row)
+            self._memories[pair] = row
+        elif row.document != document:
+            row.document = document

@@ -1,0 +1,174 @@
+"""What a container report says about one project's containers on one client: stopped, restarted, unhealthy, over limits."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent.wire.containers import ContainerInfo
+from tasks.decisions.alerts import Timing
+from tasks.decisions.observed import (
+    EXIT_WAITS_S,
+    LOAD_HELD_S,
+    LOAD_KEPT_S,
+    RESTART_KEPT_S,
+    Observed,
+    above,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A project's `container_config`: percent of one core, percent of the container's memory, seconds."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    held_s: float = LOAD_HELD_S
+    stale_after_s: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A container as it was seen last. `deployed`: Hoist put it there."""
+
+    container_id: str
+    name: str
+    running: bool
+    restarts: int
+    started_at: datetime | None
+    deployed: bool
+
+
+ContainerMemory = Mapping[str, Known]
+"""By container id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A container now and before, and what the rest of the report says of it."""
+
+    name: str
+    now: ContainerInfo | None
+    before: Known | None
+    replaced: bool
+    firing_stops: Collection[str] = field(default=())
+
+    @property
+    def runs(self) -> bool:
+        return self.now is not None and self.now.state in ("running", "paused", "restarting")
+
+    @property
+    def ran(self) -> bool:
+        return self.before is not None and self.before.running
+
+
+def observe_containers(
+    containers: Sequence[ContainerInfo],
+    memory: ContainerMemory,
+    limits: Limits,
+    *,
+    live_stops: Collection[str],
+    firing_stops: Collection[str],
+    deploying: bool,
+) -> tuple[list[Observed], ContainerMemory]:
+    """Every condition of every container that the project has, or had at the last look; and what to remember.
+
+    `live_stops`, `firing_stops`: names whose stop waits or fires, or fires. One that another has taken the place of is
+    not missed: Hoist's next deployment, or anybody's container of the same name.
+    """
+    now = {one.container_id: one for one in containers}
+    observed: list[Observed] = []
+    for container_id in sorted({*now, *memory}):
+        here, before = now.get(container_id), memory.get(container_id)
+        name = here.container_name if here is not None else memory[container_id].name
+        look = _Look(name, here, before, _is_replaced(container_id, name, before, containers), firing_stops)
+        observed.append(_stopped(look, live_stops, deploying, limits))
+        observed.append(_restarted(look, deploying, limits))
+        if here is not None:
+            observed.extend(_health_and_loads(here, deploying, limits))
+    return _one_of_each(observed), {one.container_id: _known(one, memory) for one in containers}
+
+
+def _known(one: ContainerInfo, memory: ContainerMemory) -> Known:
+    before = memory.get(one.container_id)
+    return Known(
+        one.container_id,
+        one.container_name,
+        one.state in ("running", "paused", "restarting"),
+        one.restart_count if one.restart_count is not None else (before.restarts if before else 0),
+        one.started_at,
+        one.project_id is not None,
+    )
+
+
+def _is_replaced(
+    container_id: str, name: str, before: Known | None, containers: Sequence[ContainerInfo]
+) -> bool:
+    deployed = before is not None and before.deployed
+    return any(
+        other.container_id != container_id
+        and other.state == "running"
+        and (other.container_name == name or (deployed and other.project_id is not None))
+        for other in containers
+    )
+
+
+def _stopped(look: _Look, live: Collection[str], deploying: bool, limits: Limits) -> Observed:
+    missed = not look.runs and not look.replaced and (look.ran or look.name in live)
+    timing = Timing(for_s=EXIT_WAITS_S, stale_after_s=limits.stale_after_s)
+    code = look.now.exit_code if look.now is not None else None
+    how = "is gone" if look.now is None else f"is {look.now.state}" + ("" if code is None else f" ({code})")
+    return Observed(
+        "container_stopped", look.name, None if deploying else missed, timing, f"container {look.name} {how}"
+    )
+
+
+def _restarted(look: _Look, deploying: bool, limits: Limits) -> Observed:
+    now, before = look.now, look.before
+    anew = False
+    if now is not None and before is not None and look.name not in look.firing_stops:
+        counted = now.restart_count is not None and now.restart_count > before.restarts
+        moved = (
+            look.runs
+            and now.started_at is not None
+            and before.started_at is not None
+            and now.started_at > before.started_at
+        )
+        anew = counted or moved
+    timing = Timing(keep_firing_s=RESTART_KEPT_S, stale_after_s=limits.stale_after_s)
+    message = f"container {look.name} was started anew" + (
+        f" (restart {now.restart_count})" if now is not None and now.restart_count else ""
+    )
+    return Observed("container_restarted", look.name, None if deploying else anew, timing, message)
+
+
+def _health_and_loads(one: ContainerInfo, deploying: bool, limits: Limits) -> list[Observed]:
+    name, runs = one.container_name, one.state == "running"
+    sick = runs and one.health == "unhealthy"
+    observed = [
+        Observed(
+            "container_unhealthy",
+            name,
+            None if deploying else sick,
+            Timing(stale_after_s=limits.stale_after_s),
+            f"container {name} is unhealthy: its health check fails",
+        )
+    ]
+    timing = Timing(limits.held_s, min(LOAD_KEPT_S, limits.held_s), limits.stale_after_s)
+    if limits.cpu is not None:
+        observed.append(
+            above("container_cpu_high", name, one.cpu_percent if runs else 0.0, limits.cpu, timing)
+        )
+    if limits.memory is not None:
+        used = one.memory_percent if runs else 0.0
+        observed.append(above("container_memory_high", name, used, limits.memory, timing))
+    return observed
+
+
+def _one_of_each(observed: Sequence[Observed]) -> list[Observed]:
+    """Two containers may have had one name, one after the other: what holds of either holds."""
+    by_key: dict[tuple[str, str], Observed] = {}
+    for one in observed:
+        there = by_key.get(one.key)
+        if there is None or (one.holds and not there.holds):
+            by_key[one.key] = one
+    return list(by_key.values())
