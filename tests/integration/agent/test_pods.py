@@ -387,7 +387,7 @@ def test_agent_in_a_pod_needs_no_kubeconfig(kubernetes, namespace):
         f"{namespace}"
     )
     done = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", script.replace("\\n", "\n")],
+        ["unshare", "--mount", "bash", "-c", script],
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
