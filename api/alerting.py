@@ -1,6 +1,8 @@
 """Alerts in the release API: reports are judged as they are kept, and what only time changes is looked after."""
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -12,8 +14,14 @@ from api.ingest.incoming import Accepted
 from api.parts import Parts
 from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
+from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
 from tasks.alerting.processes import ProcessesSeen, judge_processes
+from tasks.alerting.sending import send_news
+from tasks.errors import PermanentTaskError
+
+READ_AGAIN_S = 60.0
+log = logging.getLogger("api")
 
 
 def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessReport]]) -> None:
@@ -52,3 +60,29 @@ def look_after_alerts(parts: Parts, _ending: threading.Event) -> None:
             return
     with parts.database.write() as session:
         apply_time(session, now)
+
+
+class Messenger:
+    """Sends what is news to the channels of HOIST_NOTIFY_FILE, which is read again every minute.
+
+    A file that can't be used sends nothing, says so in the log, and keeps the news.
+    """
+
+    def __init__(self) -> None:
+        self._channels: tuple[Channel, ...] | None = ()
+        self._read_at: float | None = None
+
+    def send(self, parts: Parts, _ending: threading.Event) -> None:
+        """Route and send what is due."""
+        if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
+            self._channels, self._read_at = _channels(), time.monotonic()
+        if self._channels is not None:
+            send_news(parts.database, self._channels, utc_now())
+
+
+def _channels() -> tuple[Channel, ...] | None:
+    try:
+        return load_channels()
+    except PermanentTaskError as error:
+        log.error("%s", error)
+        return None

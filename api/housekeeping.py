@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.alerting import look_after_alerts
+from api.alerting import Messenger, look_after_alerts
 from api.parts import Parts
 from db.errors import DatabaseError
 from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
@@ -91,11 +91,13 @@ def _pause_abandoned(parts: Parts, _ending: threading.Event) -> None:
         log.warning("paused deploy task %s: its run is gone; start it again, and it goes on", deploy_task_id)
 
 
-CHORES = (
-    Chore("drop old reports", 3600.0, _drop_old_reports),
-    Chore("pause abandoned deploy tasks", 15.0, _pause_abandoned),
-    Chore("look after alerts", 0.25, look_after_alerts),
-)
+def _chores() -> tuple[Chore, ...]:
+    return (
+        Chore("drop old reports", 3600.0, _drop_old_reports),
+        Chore("pause abandoned deploy tasks", 15.0, _pause_abandoned),
+        Chore("look after alerts", 0.25, look_after_alerts),
+        Chore("send what is news", 0.5, Messenger().send),
+    )
 
 
 @asynccontextmanager
@@ -104,7 +106,7 @@ async def housekeeping(parts: Parts) -> AsyncIterator[None]:
     ending = threading.Event()
     threads = [
         threading.Thread(target=_keep_doing, args=(chore, parts, ending), name="housekeeping", daemon=True)
-        for chore in CHORES
+        for chore in _chores()
     ]
     for thread in threads:
         thread.start()

@@ -1,0 +1,253 @@
+"""News leaves for a web hook that the test runs: once, in few messages, over restarts; silenced news waits. Both databases."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from db.documents.silences import Matcher
+from db.ids import new_id
+from db.models import Alert, Delivery, News, Silence
+from tasks.alerting.changing import end_alert
+from tasks.alerting.channels import Channel, ChannelConfig, load_channels
+from tasks.alerting.sending import send_news
+from tasks.errors import PermanentTaskError
+from tests.served_api import serve_api
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class WebHook:
+    """Takes messages; answers `status`."""
+
+    def __init__(self):
+        self.messages, self.status = [], 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.status == 200:
+                    hook.messages.append(json.loads(body))
+                self.send_response(hook.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}/secret-path"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def titles(self):
+        return [one["title"] for one in self.messages]
+
+
+@pytest.fixture
+def hook():
+    made = WebHook()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def channel(hook, **config):
+    return Channel(ChannelConfig(name="ops", url=hook.url, **config), hook.url)
+
+
+def fire(session, number=1, level="critical", at=NOW):
+    alert = Alert(
+        id=new_id(),
+        fingerprint=f"{number:064d}",
+        type="process_exit",
+        level=level,
+        source="process",
+        client_id=f"web-{number}",
+        subject="shop",
+        title=f"shop on web-{number}: process exit",
+        message="no process matches",
+        labels={},
+        since=at,
+        held_at=at,
+        seen_at=at,
+        holds=True,
+        for_s=1.0,
+        keep_firing_s=0.0,
+        stale_after_s=180.0,
+        fired_at=at,
+    )
+    news = News(
+        event="firing",
+        level=level,
+        client_id=alert.client_id,
+        alert_id=alert.id,
+        title=alert.title,
+        body="x",
+        at=at,
+    )
+    session.add_all([alert, news])
+    session.flush()
+    return alert
+
+
+def later(seconds):
+    return NOW + timedelta(seconds=seconds)
+
+
+def deliveries(database):
+    with database.read() as session:
+        return [
+            (row.channel, row.status, row.attempts) for row in session.query(Delivery).order_by(Delivery.id)
+        ]
+
+
+def test_a_rack_that_loses_power_is_two_messages(database, hook):
+    channels = [channel(hook)]
+    with database.write() as session:
+        fire(session)
+    assert send_news(database, channels, NOW) == 1
+    with database.write() as session:
+        for number in range(2, 201):
+            fire(session, number)
+    for seconds in (1, 10, 29):
+        assert send_news(database, channels, later(seconds)) == 0
+    assert send_news(database, channels, later(30)) == 1
+    assert send_news(database, channels, later(90)) == 0
+    assert hook.titles == ["shop on web-1: process exit", "199 messages: 199 new, 0 resolved"]
+    assert "and 149 more" in hook.messages[1]["message"]
+    assert [one["type"] for one in hook.messages] == ["failure", "failure"]
+    assert set(deliveries(database)) == {("ops", "sent", 1)}
+
+
+def test_end_is_told_to_whom_the_beginning_was(database, hook):
+    critical, everything = (
+        channel(hook, levels=("critical",)),
+        Channel(ChannelConfig(name="all", url=hook.url), hook.url),
+    )
+    with database.write() as session:
+        alert = fire(session, level="warning")
+    send_news(database, [critical, everything], NOW)
+    with database.write() as session:
+        end_alert(session, session.get_one(Alert, alert.id), later(60))
+    send_news(database, [critical, everything], later(61))
+    assert hook.titles == [alert.title, f"resolved: {alert.title}"]
+    assert {name for name, *_ in deliveries(database)} == {"all"}
+
+
+def test_what_was_not_taken_is_sent_again_later_and_once(database, hook):
+    hook.status = 500
+    with database.write() as session:
+        fire(session)
+    assert send_news(database, [channel(hook)], NOW) == 0
+    assert deliveries(database) == [("ops", "waiting", 1)]
+    hook.status = 200
+    assert send_news(database, [channel(hook)], later(1)) == 0
+    assert send_news(database, [channel(hook)], later(11)) == 1
+    assert send_news(database, [channel(hook)], later(60)) == 0
+    assert deliveries(database) == [("ops", "sent", 2)]
+    with database.read() as session:
+        row = session.query(Delivery).one()
+        assert (row.sent_at, row.error) == (later(11), None)
+
+
+def test_what_is_never_taken_is_given_up_after_a_day(database, hook):
+    hook.status = 500
+    with database.write() as session:
+        fire(session)
+    send_news(database, [channel(hook)], NOW)
+    send_news(database, [channel(hook)], later(25 * 3600))
+    assert [status for _, status, _ in deliveries(database)] == ["failed"]
+    with database.read() as session:
+        assert "secret-path" not in session.query(Delivery).one().error
+
+
+def silence(session, until_s=600):
+    session.add(
+        Silence(
+            matchers=(Matcher(name="type", value="process_exit"),),
+            starts_at=NOW,
+            ends_at=later(until_s),
+            created_by="ann",
+            comment="x",
+            who="operator",
+        )
+    )
+
+
+def test_silenced_alert_that_still_fires_is_told_when_the_silence_ends(database, hook):
+    with database.write() as session:
+        silence(session)
+        fire(session)
+    assert send_news(database, [channel(hook)], later(1)) == 0
+    assert send_news(database, [channel(hook)], later(601)) == 1
+
+
+def test_silenced_alert_that_ends_meanwhile_is_never_told(database, hook):
+    with database.write() as session:
+        silence(session)
+        alert = fire(session)
+    send_news(database, [channel(hook)], later(1))
+    with database.write() as session:
+        end_alert(session, session.get_one(Alert, alert.id), later(2))
+    for seconds in (3, 601, 700):
+        send_news(database, [channel(hook)], later(seconds))
+    assert hook.messages == []
+
+
+def test_served_api_sends_by_itself_and_a_restarted_one_does_not_repeat(
+    database, hook, tmp_path, monkeypatch
+):
+    path = tmp_path / "notify.toml"
+    path.write_text(f'[[channel]]\nname = "ops"\nurl = "{hook.url}"\n')
+    path.chmod(0o600)
+    monkeypatch.setenv("HOIST_NOTIFY_FILE", str(path))
+    with database.write() as session:
+        alert = fire(session, at=datetime.now(UTC))
+    seen = threading.Event()
+    for _ in range(2):
+        with serve_api(database):
+            for _ in range(600):
+                if hook.messages or seen.wait(0.05):
+                    break
+            seen.wait(1.2)
+    assert hook.titles == [alert.title]
+
+
+def test_channel_takes_its_url_from_the_environment(hook, tmp_path):
+    path = tmp_path / "notify.toml"
+    path.write_text(
+        '[[channel]]\nname = "ops"\nurl_env = "OPS_URL"\nlevels = ["critical"]\nprojects = ["shop"]\n'
+    )
+    path.chmod(0o600)
+    [found] = load_channels({"HOIST_NOTIFY_FILE": str(path), "OPS_URL": hook.url})
+    assert found.wants("firing", "critical", "shop")
+    assert not found.wants("firing", "critical", "other")
+    assert not found.wants("firing", "info", "shop")
+    assert hook.url not in repr(found)
+    assert load_channels({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("[[channel", 0o600, "no TOML"),
+        ('[[channel]]\nname = "a"\n', 0o600, "give one of"),
+        ('[[channel]]\nname = "a"\nurl = "nonsense://secret"\n', 0o600, "apprise"),
+        ('[[channel]]\nname = "a"\nurl = "json://h/secret"\nlevels = ["loud"]\n', 0o600, "levels"),
+        ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n' * 2, 0o600, "one name"),
+        ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n', 0o644, "chmod 600"),
+    ],
+)
+def test_bad_file_is_one_line_without_a_url(tmp_path, text, mode, said):
+    path = tmp_path / "notify.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(PermanentTaskError) as refused:
+        load_channels({"HOIST_NOTIFY_FILE": str(path)})
+    assert said in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
