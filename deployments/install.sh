@@ -14,5 +14,5 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check uv
 echo "installing the locked dependencies"
-"$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r requirements.lock
+"$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes --compile-bytecode -r requirements.lock
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps -e .

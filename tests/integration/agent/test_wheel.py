@@ -9,6 +9,10 @@ import pytest
 
 from agent import __version__
 from tests.agents import ROOT, AgentProcess
+from tests.real_processes import wait_until
+from tests.report_receiver import ReleaseApi, api
+
+__all__ = ["api"]
 
 UV = Path(sys.prefix) / "bin" / "uv"
 SERVERS = (
@@ -48,15 +52,16 @@ def host(wheel: Path) -> Path:
     folder = wheel.parent / "host"
     run(UV, "venv", "--python", sys.executable, folder)
     python = folder / "bin" / "python"
-    run(UV, "pip", "install", "--python", python, "--constraint", ROOT / "requirements.lock", wheel)
+    locked = ("--constraint", ROOT / "requirements.lock")
+    run(UV, "pip", "install", "--compile-bytecode", "--python", python, *locked, wheel)
     return python.parent
 
 
 class InstalledAgent(AgentProcess):
     """Started as on a host: by an installed command, with nothing of this checkout on its path."""
 
-    def __init__(self, folder: Path, *command: object) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *command: object, **settings: str) -> None:
+        super().__init__(folder, **settings)
         self.command = tuple(str(one) for one in command)
 
     @property
@@ -108,3 +113,25 @@ def test_installed_agent_answers_runs_a_script_and_stops(host: Path, tmp_path: P
         assert agent.stop() == 0
     finally:
         agent.close()
+
+
+def test_agent_at_rest_needs_at_most_55_megabytes(host: Path, tmp_path: Path, api: ReleaseApi):
+    reporting = {"HOIST_AGENT_API_URL": api.url, "HOIST_AGENT_API_TOKEN": "report-token"}
+    resting = InstalledAgent(tmp_path, host / "hoist-agent", **reporting)
+    rules = [
+        {"type": "name", "pattern": "*", "name": "all"},
+        {"type": "cmdline", "pattern": "hoist-agent", "name": "agent"},
+        {"type": "port", "pattern": "22", "name": "ssh"},
+    ]
+    config = {"rules": rules, "collect_interval": 5}
+    body = {"version": "1.0", "release_id": "r", "process_config": config}
+    try:
+        resting.start()
+        assert resting.http.put("/v1/monitors/shop", json=body).status_code == 200
+        wait_until(lambda: len(api.reports) >= 3)
+        status = Path(f"/proc/{resting.process.pid}/status").read_text()
+        processes = [len(report["processes"]) for report in api.reports]
+    finally:
+        resting.close()
+    assert min(processes) > 5, "the agent collected nothing: this would measure its sleep"
+    assert int(status.split("VmRSS:")[1].split()[0]) <= 55 * 1024
