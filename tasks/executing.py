@@ -108,7 +108,7 @@ async def _send(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution:
     recipe = run.work.recipe
     if isinstance(recipe, ContainerRecipe):
         registry = recipe.deploy_config.registry
-        auth = await registry_auth(registry) if registry is not None else None
+        auth = await registry_auth(registry, recipe.deploy_config.image) if registry is not None else None
         return await api.deploy_container(deploy_request(rollout, run, recipe, auth))
     assert isinstance(recipe, ScriptRecipe)
     return await api.execute(execute_request(rollout, run, recipe))

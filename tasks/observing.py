@@ -28,6 +28,7 @@ def wanted_of(work: ClientWork, operation: Operation, stable_for_s: float, execu
         stable_for_s=stable_for_s,
         execution_started_at=execution.started_at,
         container=execution.container,
+        is_container=isinstance(work.recipe, ContainerRecipe),
     )
 
 

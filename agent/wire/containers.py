@@ -159,11 +159,16 @@ class DeployConfig(Request):
             raise ValueError("the networks host and none stand alone, without aliases")
         if {"host", "none"} & set(names) and self.ports:
             raise ValueError("the networks host and none publish no ports")
+        if any(network.name == "bridge" and network.aliases for network in self.networks):
+            raise ValueError("the engine gives no aliases on its default network bridge: use one of your own")
         return self
 
 
 class RegistryAuth(Request):
-    """Credentials for a registry. They travel to the agent alone, and are never in a log, a report or an answer."""
+    """Credentials for a registry. They travel to the agent alone, and are never in a log, a report or an answer.
+
+    `server`: the only registry that they are for, as images name it ("registry.example:5000"); None: whichever it is.
+    """
 
     username: Annotated[Text, Field(min_length=1, max_length=500)] = Field(repr=False)
     password: Annotated[Text, Field(min_length=1, max_length=16 * 1024)] = Field(repr=False)

@@ -28,7 +28,6 @@ TYPES = (
     "container_cpu_high",
     "container_memory_high",
 )
-MISSED_INTERVALS = 3
 _KNOWN = TypeAdapter(dict[str, Known])
 
 
@@ -112,7 +111,6 @@ def _limits(config: ContainerConfig) -> Limits:
         config.alert_on_high_cpu,
         config.alert_on_high_mem,
         float(config.alert_for_s),
-        float(MISSED_INTERVALS * config.collect_interval),
     )
 
 

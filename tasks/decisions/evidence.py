@@ -68,6 +68,7 @@ class Wanted:
     stable_for_s: float = 30
     execution_started_at: datetime | None = None
     container: DeployedContainer | None = None
+    is_container: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime
     What goes wrong before everything held once may be a slow start: `retry`. A process that is gone, or another one,
     after that is final.
     """
-    if wanted.source == "exit_code" and wanted.container is None:
+    if wanted.source == "exit_code" and not wanted.is_container:
         return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
     if wanted.operation == "uninstall":
         return _judge_uninstall(seen_now)
@@ -199,6 +200,8 @@ def _verdict_of(fault: Fault) -> Verdict:
 def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
     if wanted.container is not None:
         yield from map(_verdict_of, container_faults(wanted.container, seen.containers))
+    elif wanted.is_container:
+        yield Verdict(Reason.NO_CONTAINER, False, "its agent does not say which container it left", False)
     yield from _process_faults(wanted, seen)
     if wanted.has_probe:
         yield from _probe_faults(wanted, seen)

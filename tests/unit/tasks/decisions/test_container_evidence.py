@@ -91,3 +91,10 @@ def test_nothing_may_be_left_after_an_uninstall():
     wanted = replace(WANTED, operation="uninstall", container=None)
     assert _judge(_seen(5, _container()), wanted=wanted).reason is Reason.STILL_RUNNING
     assert _judge(_seen(5), wanted=wanted).held
+
+
+def test_deployment_that_names_no_container_proves_nothing():
+    wanted = replace(WANTED, container=None, is_container=True)
+    for source in ("processes", "exit_code"):
+        verdict = judge(replace(wanted, source=source), None, Seen(at=BEGAN), BEGAN)
+        assert (verdict.reason, verdict.held, verdict.retry) == (Reason.NO_CONTAINER, False, False)
