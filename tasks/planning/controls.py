@@ -16,6 +16,7 @@ from tasks.errors import FleetChangedError, LeaseHeldError, PlanningError, Wrong
 from tasks.planning.changes import fleet_changes
 from tasks.planning.changes import replan as plan_anew
 from tasks.planning.lease import acquire_leases, check_leases_free, release_leases, renew_leases
+from tasks.planning.telling import tell
 
 FINISHED = ("completed", "failed", "cancelled")
 RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
@@ -54,7 +55,9 @@ def begin_run(
         _check_fleet(session, task, False, now, holder)
     fence = acquire_leases(session, task, holder, now, ttl_s)
     task.status, task.status_reason, task.finished_at = "running", None, None
-    task.started_at = task.started_at or now
+    if task.started_at is None:
+        task.started_at = now
+        tell(session, task, "started", "started", now, flow_run_id=holder)
     return fence
 
 
@@ -81,6 +84,7 @@ def finish_run(
     release_leases(session, task, holder)
     numbers = {"success": counts.success, "failed": counts.failed, "total": counts.total}
     _audit(session, task, f"deploy_task.{task.status}", now, holder, **numbers)
+    tell(session, task, "failed" if task.status == "failed" else "done", task.status, now)
     return task.status
 
 

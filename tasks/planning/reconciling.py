@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.models import DeployTask, Lease
 from db.queries.audit import append_audit
+from tasks.planning.telling import tell
 
 UNDER_WAY = ("running", "canary", "rolling_back")
 """Statuses that a run's lease has to stand behind."""
@@ -44,3 +45,4 @@ def _pause(session: Session, task: DeployTask, now: datetime) -> None:
         project_id=task.project_id,
         deploy_task_id=task.id,
     )
+    tell(session, task, "needs_person", "its run is gone", now)

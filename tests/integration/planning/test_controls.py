@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, select
 
-from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, Version
+from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, News, Version
 from db.queries.clients import delete_client
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.session import Database
@@ -312,3 +312,23 @@ def test_who_is_still_in_flight_when_a_run_ends_is_unknown(database: Database, t
     _set(database, task, a="success", b="running", c="success", d="success")
     assert _finish(database, task) == "failed"
     assert _statuses(database, task)["b"] == "unknown"
+
+
+def _told(database: Database) -> list[tuple[str, str, str]]:
+    with database.read() as session:
+        return [(row.event, row.level, row.title) for row in session.scalars(select(News).order_by(News.id))]
+
+
+def test_people_are_told_of_the_start_and_the_end_once(database: Database, task):
+    _begin(database, task)
+    _begin(database, task)
+    _set(database, task, a="success", b="failed", c="unreachable", d="success")
+    assert _finish(database, task) == "failed"
+    assert _told(database) == [
+        ("started", "info", "shop update 1.5 prod: started"),
+        ("failed", "critical", "shop update 1.5 prod: failed"),
+    ]
+    with database.read() as session:
+        body = session.scalars(select(News.body).where(News.event == "failed")).one()
+    assert body.startswith("2 upgraded, 1 failed, 1 unreachable of 4 clients")
+    assert f"deploy task {task.id}" in body

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from db.models import AuditEntry, Lease
+from db.models import AuditEntry, Lease, News
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseLostError
 from tasks.planning import create_deploy_task
@@ -50,6 +50,7 @@ def test_a_run_that_is_gone_is_paused_once_and_its_lease_let_go(database, task):
         assert (found.status, found.finished_at) == ("paused", None)
         assert "start it again" in found.status_reason
         assert session.scalars(select(Lease.holder)).all() == [None]
+        assert session.scalars(select(News.event)).all() == ["started", "needs_person"]
         assert session.scalars(select(AuditEntry.who).where(AuditEntry.action == "deploy_task.paused")).all()
 
 
