@@ -14,9 +14,11 @@ from agent.wire.naming import ContainerNaming
 from db import schema
 from db.__main__ import main
 from db.errors import PermanentDatabaseError
-from db.models import Base, Environment, Project
+from db.models import Base, Environment, LatestProcessReport, Project
+from db.models.reports import ProcessSet
+from db.queries.reports import list_latest_reports
 from db.session import make_engine
-from tests.builders import NOW, create_environment, create_project
+from tests.builders import NOW, create_environment, create_fleet, create_project
 
 ROOT = Path(__file__).parents[3]
 PROJECT = "01900000-0000-7000-8000-000000000001"
@@ -73,6 +75,46 @@ def test_rows_stay_when_the_containers_come_and_go(engine: Engine):
             ("shop", None),
         ]
         assert session.scalar(select(Environment.project_id)) == PROJECT
+
+
+def test_newest_reports_are_carried_over_both_ways(engine: Engine):
+    schema.upgrade(engine)
+    definitions = [{"pid": 7, "name": "shop", "start_time": "2030-01-01T00:00:00Z", "matched_by": "web"}] * 2
+    with Session(engine) as session, session.begin():
+        project, _ = create_fleet(session, {"web-01": "1.4"})
+        said = ProcessSet(
+            client_id="web-01",
+            project_id=project.id,
+            digest=PROJECT,
+            version="1.4",
+            observed_version="1.4.0",
+            release_id="r1",
+            unmatched_rules=["http"],
+            definitions=definitions,
+            last_day=NOW.date(),
+        )
+        session.add(said)
+        session.flush()
+        samples = {"cpu_percent": [1.5, None], "memory_mb": [20.25, 3.0], "memory_pct": None}
+        when = {"reported_at": NOW, "received_at": NOW}
+        session.add(
+            LatestProcessReport(
+                project_id=project.id, client_id="web-01", set_id=said.id, statuses="SZ", **samples, **when
+            )
+        )
+        before = list_latest_reports(session, project.id)
+    schema.downgrade(engine, "0003_control")
+    with engine.connect() as connection:
+        old = connection.execute(text("SELECT version, observed_version FROM latest_process_reports")).all()
+    assert [tuple(row) for row in old] == [("1.4", "1.4.0")]
+    schema.upgrade(engine)
+    with Session(engine) as session:
+        after = list_latest_reports(session, session.scalars(select(Project.id)).one())
+    assert before == after
+    assert [(one["status"], one["memory_mb"]) for one in after[0].processes] == [
+        ("sleeping", 20.25),
+        ("zombie", 3.0),
+    ]
 
 
 def test_no_two_projects_have_one_prefix(engine: Engine):
