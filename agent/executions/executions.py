@@ -260,10 +260,13 @@ class Executions:
             self._tell_success(record)
         try:
             self._journal.save(record)
-            self._journal.forget_secrets(record.execution_id)
         except OSError as error:
             # The wrapper's files say the same at the next start.
             log.error("cannot journal the end of execution %s: %s", record.execution_id, error)
+        try:
+            self._journal.forget_secrets(record.execution_id)
+        except OSError as error:
+            log.error("cannot remove the request of execution %s: %s", record.execution_id, error)
 
     def _tell_success(self, record: Record) -> None:
         for callback in self._callbacks:

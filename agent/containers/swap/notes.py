@@ -40,15 +40,21 @@ class Notes:
     def write(self, **changes: Any) -> None:
         """On disk when this returns; nothing where nothing changes. Raises SwapAbandoned, SwapEnded, OSError.
 
-        An ending keeps nothing from beginning to put back: that is what it asks for.
+        An ending keeps nothing from beginning to put back: that is what it asks for. Nor does a full disk: an agent that
+        dies meanwhile then has an older progress to go on from, and fails at the same place once more.
         """
         changed = self.now.model_copy(update=changes)
-        if changed.phase == "revert":
+        reverting = changed.phase == "revert"
+        if reverting:
             self._check_abandoned()
         else:
             self.check()
         if changed != self.now:
-            write_progress(self._file, changed)
+            try:
+                write_progress(self._file, changed)
+            except OSError:
+                if not reverting:
+                    raise
             self.now = changed
 
     def check(self) -> None:

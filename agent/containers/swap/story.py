@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from agent.containers.errors import EngineUnavailable
 from agent.containers.swap.choosing import RUNNING, Own, in_the_way, kept_of, to_prune
 from agent.containers.swap.dock import Dock
-from agent.containers.swap.errors import SwapFailed
+from agent.containers.swap.errors import SwapAbandoned, SwapFailed
 from agent.containers.swap.health import Health, judge
 from agent.containers.swap.notes import Notes
 from agent.containers.swap.progress import Previous
@@ -23,6 +23,8 @@ POLL_S = 0.3
 ENGINE_RETRY_S = 1.0
 LATE_CREATE_S = 10.0
 """How long a container that was asked for, and not answered, is looked out for before it is taken not to come."""
+STUBBORN_S, STUBBORN_RETRY_S = 20.0, 1.0
+"""How long an engine that refuses is asked again where something has to be put back or tidied up."""
 REVERT_PATIENCE_S = 120.0
 """How long an engine that is down is waited for where something has to be put back, or a switch to be finished."""
 
@@ -61,18 +63,29 @@ class Swap:
     def put_back(self, why: str) -> str:
         """After a failure: the new one is stopped, its last log lines are kept, the previous one serves. What is true now, in words.
 
-        Raises SwapFailed where that could not be done, saying so; SwapAbandoned.
+        Whatever goes wrong with the new one, the previous one is started. Raises SwapFailed where that could not be
+        done, saying that nothing serves; SwapAbandoned.
         """
         self._notes.write(
             phase="revert", why=why, unseen=self._notes.now.unseen or self._notes.now.phase == "begin"
         )
         if self._notes.now.unseen:
             return f"{why}; nothing was changed, and what runs here is not known"
+        left = self._try(self._stop_new)
         try:
-            self._take_new_away()
-            return f"{why}; {self._restore_previous()}"
-        except EngineUnavailable as error:
-            raise SwapFailed(f"{why}; what was there before could not be put back: {error}") from error
+            said = self._stubbornly(self._restore_previous)
+        except Exception as error:
+            raise SwapFailed(f"{why}; {self._what_serves_not(error)}") from error
+        left = self._try(self._remove_new) or left
+        return f"{why}; {said}" + (f"; the new one may be left: {left}" if left else "")
+
+    def _what_serves_not(self, error: Exception) -> str:
+        names = ", ".join(one.name for one in self._notes.now.previous)
+        if not names:
+            return f"what is left of the new one is not known: {error}"
+        if self._notes.now.gap_began is None:
+            return f"{names} should serve as before, but that could not be looked at: {error}"
+        return f"NOTHING SERVES: {names} could not be started again ({error}); run: docker start {names}"
 
     def remove_all(self) -> None:
         """An uninstall: stop and remove every container of the project, running or kept. Images stay."""
@@ -208,11 +221,14 @@ class Swap:
         self._notes.tell(f"{name} serves")
 
     def _finish(self) -> DeployedContainer:
-        self._keep_serving()
+        """Tidy up. The new one serves: what can't be tidied up is said, and makes no failure of it."""
+        steps = [self._keep_serving, self._prune, self._keep_serving]
         if not self._notes.now.gap_first:
-            self._stop_previous("stop_previous")
-        self._prune()
-        self._keep_serving()
+            steps.insert(1, lambda: self._stop_previous("stop_previous"))
+        for step in steps:
+            problem = self._try(step)
+            if problem:
+                self._notes.tell(f"WARNING: {self._notes.now.name} serves, but {problem}")
         container_id, name = self._new()
         now = self._notes.now
         return DeployedContainer(
@@ -250,19 +266,26 @@ class Swap:
 
     # Putting back.
 
-    def _take_new_away(self) -> None:
-        now = self._notes.now
-        if now.creating:
+    def _stop_new(self) -> None:
+        """Stop it, so that its port is free; its last lines first."""
+        if self._notes.now.creating:
             self._wait_for_late_one()
-        for own in self._patiently(self._dock.own):
-            if own.container_id != now.container_id and own.execution_id != self._request.execution_id:
-                continue
-            if not now.log_shown:
+        for own in self._stubbornly(self._new_ones):
+            if not self._notes.now.log_shown:
                 self._notes.show_log(own.name, self._patiently(self._dock.log, own.container_id))
                 self._notes.write(log_shown=True)
-            self._patiently(self._dock.stop, own)
-            if not now.kept:
-                self._patiently(self._dock.remove, own.container_id, own.name)
+            self._stubbornly(self._dock.stop, own)
+
+    def _remove_new(self) -> None:
+        """One that was kept stays, as it was before."""
+        if not self._notes.now.kept:
+            for own in self._stubbornly(self._new_ones):
+                self._stubbornly(self._dock.remove, own.container_id, own.name)
+
+    def _new_ones(self) -> list[Own]:
+        now, mine = self._notes.now, self._request.execution_id
+        own = self._patiently(self._dock.own)
+        return [one for one in own if one.container_id == now.container_id or one.execution_id == mine]
 
     def _wait_for_late_one(self) -> None:
         """The engine goes on with what it was asked for, also after whoever asked has died."""
@@ -324,3 +347,27 @@ class Swap:
                     raise
                 self._notes.tell_once(f"{error}: trying again")
                 self._notes.sleep(ENGINE_RETRY_S)
+
+    def _stubbornly(self, step: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """The step, tried again for a while whatever goes wrong: a service depends on it."""
+        deadline = time.monotonic() + STUBBORN_S
+        while True:
+            try:
+                return step(*args, **more)
+            except SwapAbandoned:
+                raise
+            except Exception as error:
+                if time.monotonic() > deadline:
+                    raise
+                self._notes.tell_once(f"{error or type(error).__name__}: trying again")
+                self._notes.sleep(STUBBORN_RETRY_S)
+
+    def _try(self, step: Callable[[], None]) -> str | None:
+        """Do it; why it could not be done, or None."""
+        try:
+            self._stubbornly(step)
+        except SwapAbandoned:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, what depends on it goes on, and it is told)
+            return str(error) or type(error).__name__
+        return None

@@ -151,7 +151,10 @@ class ContainerWay:
         try:
             if why is not None:
                 write_durably(paths.failure, why.encode())
-            write_durably(paths.status, f"{code:<14}.\n".encode())
+        except OSError as error:
+            log.error("cannot write why execution %s failed: %s", record.execution_id, error)
+        try:
+            _write_status(paths, code)
         except OSError as error:
             log.error("cannot write how execution %s ended: %s", record.execution_id, error)
         return True
@@ -169,7 +172,11 @@ def _outcome(
             return SUCCEEDED, None
         deployed = swap.put_in_place()
         write_durably(paths.deployed, deployed.model_dump_json().encode())
-    except (SwapFailed, SwapEnded, EngineUnavailable) as error:
+    except SwapAbandoned:
+        raise
+    except Exception as error:
+        if not isinstance(error, (SwapFailed, SwapEnded, EngineUnavailable)):
+            log.exception("execution %s failed at something unexpected", request.execution_id)
         why = _said(error, request)
         if notes.now.committed:
             return FAILED, f"{notes.now.name} serves, but {why}"
@@ -180,18 +187,32 @@ def _outcome(
     return SUCCEEDED, None
 
 
+def _write_status(paths: ExecutionPaths, code: int) -> None:
+    """In place of the placeholder, which needs no room on a full disk."""
+    content = f"{code:<14}.\n".encode()
+    try:
+        with paths.status.open("r+b") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        write_durably(paths.status, content)
+
+
 def _put_back(swap: Swap, notes: Notes, why: str) -> tuple[int, str]:
     try:
         said = swap.put_back(why)
-    except SwapFailed as error:
+    except (SwapFailed, EngineUnavailable) as error:
         said = str(error)
     notes.tell(said)
     return FAILED, said
 
 
 def _said(error: Exception, request: ContainerDeployRequest) -> str:
-    if not isinstance(error, SwapEnded):
+    if isinstance(error, (SwapFailed, EngineUnavailable)):
         return str(error)
+    if not isinstance(error, SwapEnded):
+        return f"the agent failed at it: {type(error).__name__}: {error}"[:1000]
     if str(error) == "timed_out":
         return f"it was not done after {request.timeout_s} s"
     return "it was cancelled"

@@ -154,7 +154,7 @@ def test_every_bad_field_is_named(operator):
     assert named == {f"container_naming.{field}" for field in bad}
 
 
-@pytest.mark.parametrize("field", ["container_config", "kubernetes_config"])
+@pytest.mark.parametrize("field", ["kubernetes_config"])
 def test_what_is_not_obeyed_yet_is_refused(operator, field):
     assert_problem(ask(operator, **{field: {}}), 422, field=field)
     assert_problem(ask(operator, kind="kubernetes"), 422, field="type")

@@ -137,7 +137,10 @@ def task_body(**more: Any) -> dict[str, Any]:
 
 
 def version_body(**more: Any) -> dict[str, Any]:
-    evidence = {"source": "exit_code", "version_probe": {"type": "command", "command": "app"}}
+    evidence = {
+        "version_probe": {"type": "command", "command": "app"},
+        "checks": [{"type": "tcp", "port": 80}],
+    }
     return {"project_id": "shop", "version": "2.0", "work_dir": "/srv/shop", "evidence": evidence, **more}
 
 
@@ -202,6 +205,16 @@ def test_everything_else(
         assert answer.status_code in (200, 201), (value, answer.text)
 
 
+CONTAINER = {
+    "container_id": "c" * 64,
+    "container_name": "shop-1",
+    "image": "shop:1",
+    "status": "Up",
+    "state": "running",
+    "created_at": NOW.isoformat(),
+}
+
+
 def report(field: str, number: str) -> tuple[str, str]:
     process = {
         "pid": 1,
@@ -231,7 +244,7 @@ def test_numbers_that_are_none_store_nothing(fleet: ServedApi, number: str):
         ("/projects", _with({"name": "p", "type": "script", "default_strategy": {"stable_for_s": "@"}}, number)),
         report("cpu_percent", number),
         report("memory_mb", number),
-        ("/container-report", _with({"client_id": "web-01", "reported_at": NOW.isoformat(), "containers": [], "x": "@"}, number)),
+        ("/container-report", _with({"client_id": "web-01", "reported_at": NOW.isoformat(), "containers": [CONTAINER | {"cpu_percent": "@"}]}, number)),
     ]  # fmt: skip
     before = rows(fleet)
     for path, body in asked:
