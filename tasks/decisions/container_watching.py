@@ -1,5 +1,6 @@
 """What a container report says about one project's containers on one client: stopped, restarted, unhealthy, over limits."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,11 +77,12 @@ def observe_containers(
     not missed: Hoist's next deployment, or anybody's container of the same name.
     """
     now = {one.container_id: one for one in containers}
+    running = _Running(containers)
     observed: list[Observed] = []
     for container_id in sorted({*now, *memory}):
         here, before = now.get(container_id), memory.get(container_id)
         name = here.container_name if here is not None else memory[container_id].name
-        look = _Look(name, here, before, _is_replaced(container_id, name, before, containers), firing_stops)
+        look = _Look(name, here, before, running.replace(name, before, here), firing_stops)
         observed.append(_stopped(look, live_stops, deploying, limits))
         observed.append(_restarted(look, deploying, limits))
         if here is not None:
@@ -100,16 +102,21 @@ def _known(one: ContainerInfo, memory: ContainerMemory) -> Known:
     )
 
 
-def _is_replaced(
-    container_id: str, name: str, before: Known | None, containers: Sequence[ContainerInfo]
-) -> bool:
-    deployed = before is not None and before.deployed
-    return any(
-        other.container_id != container_id
-        and other.state == "running"
-        and (other.container_name == name or (deployed and other.project_id is not None))
-        for other in containers
-    )
+class _Running:
+    """Who could have taken another's place."""
+
+    def __init__(self, containers: Sequence[ContainerInfo]) -> None:
+        running = [one for one in containers if one.state == "running"]
+        self._names = Counter(one.container_name for one in running)
+        self._deployed = sum(one.project_id is not None for one in running)
+
+    def replace(self, name: str, before: Known | None, here: ContainerInfo | None) -> bool:
+        """Whether another container than this one runs in its stead."""
+        itself = here is not None and here.state == "running"
+        if self._names[name] > itself:
+            return True
+        of_hoist = itself and here is not None and here.project_id is not None
+        return before is not None and before.deployed and self._deployed > of_hoist
 
 
 def _stopped(look: _Look, live: Collection[str], deploying: bool, limits: Limits) -> Observed:

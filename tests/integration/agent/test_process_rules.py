@@ -68,7 +68,8 @@ def test_name_with_spaces_and_parentheses(processes, collector, start):
     name = start + T
     process = processes.named(name)
     found = collector.collect([rule("name", name)]).processes
-    assert [(p.pid, p.name, p.status) for p in found] == [(process.pid, name, "sleeping")]
+    assert [(p.pid, p.name) for p in found] == [(process.pid, name)]
+    assert found[0].status in ("sleeping", "running")  # what stands behind the name was read right
 
 
 def test_script_with_a_long_name_is_found_by_it(processes, collector, tmp_path):

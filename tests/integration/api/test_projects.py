@@ -39,7 +39,6 @@ def test_taken_name_is_409(operator):
         ({"name": "a/b"}, "name"),
         ({"name": 5}, "name"),
         ({"type": "kubernetes"}, "type"),
-        ({"container_config": {}}, "container_config"),
         ({"kubernetes_config": {}}, "kubernetes_config"),
         ({"colour": "red"}, "colour"),
         ({"description": "x" * 2001}, "description"),

@@ -1,0 +1,187 @@
+"""Whatever goes wrong at whichever call of a swap, and wherever the agent dies: one container of the project serves.
+
+Every call of the engine and every write of the progress is tried, in each way of deploying, with and without a gap.
+"""
+
+import errno
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.containers.swap import notes, story, way
+from agent.executions.paths import ExecutionPaths
+from agent.wire.containers import ContainerDeployRequest
+from tests.memory_engine import Calls, MemoryEngine, refusal
+
+VERBS = ("create", "connect", "disconnect", "start", "update", "stop", "remove")
+PLACEHOLDER = b" " * 14 + b".\n"
+WAYS = ("update", "sick update", "rollback", "sick rollback")
+SERVES_AFTER = {"update": "1.1", "sick update": "1.0", "rollback": "1.0", "sick rollback": "1.1"}
+
+
+class Death(BaseException):
+    """The agent dies."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name, value in {"POLL_S": 0.0005, "LATE_CREATE_S": 0.002, "ENGINE_RETRY_S": 0.0005}.items():
+        monkeypatch.setattr(story, name, value)
+    monkeypatch.setattr(story, "STUBBORN_RETRY_S", 0.0005)
+    monkeypatch.setattr("os.fsync", lambda _: None)  # this is about order, not about power
+
+
+@pytest.fixture
+def engine(monkeypatch) -> MemoryEngine:
+    """Its calls count what the swap writes, too."""
+    made = MemoryEngine()
+    write, durably = notes.write_progress, way.write_durably
+
+    def write_progress(path: Path, progress: Any) -> None:
+        made.calls.note("before write")
+        write(path, progress)
+        made.calls.note("after write")
+
+    def write_durably(path: Path, content: bytes) -> None:
+        made.calls.note(f"before {path.name}")
+        durably(path, content)
+        made.calls.note(f"after {path.name}")
+
+    monkeypatch.setattr(notes, "write_progress", write_progress)
+    monkeypatch.setattr(way, "write_durably", write_durably)
+    return made
+
+
+def carry_out(engine: MemoryEngine, paths: ExecutionPaths) -> None:
+    settings = SimpleNamespace(client_id="web-1")
+    record = SimpleNamespace(execution_id=paths.directory.name, accepted_at=datetime.now(UTC))
+    way.ContainerWay(settings, engine)._carry_out(record, paths, threading.Event())
+
+
+def deploy(
+    engine: MemoryEngine, folder: Path, execution_id: str, version: str, *, gap: bool, **fields
+) -> ExecutionPaths:
+    paths = ExecutionPaths(folder / execution_id)
+    paths.directory.mkdir()
+    config = {"image": version, "pull": "never", "networks": [{"name": "net", "aliases": ["shop"]}]}
+    if gap:
+        config["ports"] = [{"container_port": 8080, "host_port": 8080}]
+    asked = {"execution_id": execution_id, "project_id": "p", "version": version, "environment": "prod"}
+    asked |= {"naming": {"prefix": "shop"}, "deploy_config": config, **fields}
+    paths.request.write_text(ContainerDeployRequest.model_validate(asked).model_dump_json())
+    paths.status.write_bytes(PLACEHOLDER)
+    return paths
+
+
+def prepare(engine: MemoryEngine, folder: Path, kind: str, *, gap: bool) -> ExecutionPaths:
+    """What was there before has been deployed; answers the deployment that is tried."""
+    carry_out(engine, deploy(engine, folder, "e0", "1.0", gap=gap))
+    if "rollback" in kind:
+        carry_out(engine, deploy(engine, folder, "e1", "1.1", gap=gap))
+        if "sick" in kind:
+            engine.sick |= {key for key, box in engine.boxes.items() if box.image == "1.0"}
+        return deploy(engine, folder, "e9", "1.0", gap=gap, operation="rollback")
+    return deploy(engine, folder, "e9", "sick" if "sick" in kind else "1.1", gap=gap)
+
+
+def serving(engine: MemoryEngine) -> list[tuple[str, bool, str]]:
+    """Version, whether the alias leads to it, restart policy."""
+    return [
+        (box.labels["hoist.version"], "shop" in box.networks.get("net", []), box.policy)
+        for box in engine.boxes.values()
+        if box.state == "running"
+    ]
+
+
+def tries(
+    engine: MemoryEngine, tmp_path: Path, kind: str, gap: bool, strike
+) -> Iterator[tuple[int, ExecutionPaths]]:
+    """The deployment, struck at its first call, then anew at its second, and so on to its last."""
+    for at in range(1, 400):
+        engine.forget()
+        engine.calls = Calls()
+        folder = tmp_path / f"{at}"
+        folder.mkdir()
+        paths = prepare(engine, folder, kind, gap=gap)
+        engine.calls = Calls(at=at, strike=strike)
+        yield at, paths
+        if engine.calls.struck is None:
+            assert at > 30, "the swap made hardly a call"
+            return
+    raise AssertionError("it goes on and on")
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+@pytest.mark.parametrize("kind", WAYS)
+def test_dead_agent_s_swap_is_brought_to_its_end_by_the_next(engine, tmp_path, kind, gap):
+    def die(what: str) -> None:
+        raise Death(what)
+
+    for at, paths in tries(engine, tmp_path, kind, gap, die):
+        try:
+            carry_out(engine, paths)
+        except Death:
+            if paths.read_status() is None:
+                carry_out(engine, paths)
+        where = f"died at call {at}: {engine.calls.struck}"
+        assert serving(engine) == [(SERVES_AFTER[kind], True, "unless-stopped")], where
+        assert len({box.name for box in engine.boxes.values()}) == len(engine.boxes) <= 2, where
+        assert paths.read_status() == (1 if "sick" in kind else 0), where
+
+
+def refuse(what: str) -> None:
+    when, _, call = what.partition(" ")
+    if when in ("before", "after") and call not in VERBS:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    raise refusal(500, "the engine says no")
+
+
+def answer_oddly(what: str) -> None:
+    if not what.startswith(("before", "after")):
+        raise KeyError("State")
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("strike", [refuse, answer_oddly], ids=["refusal or full disk", "odd answer"])
+def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap, strike):
+    for at, paths in tries(engine, tmp_path, kind, gap, strike):
+        carry_out(engine, paths)
+        where = f"failed at call {at}: {engine.calls.struck}: {way._text_of(paths)}"
+        found = serving(engine)
+        assert len(found) == 1, where
+        version, reached, policy = found[0]
+        assert (reached, policy) == (True, "unless-stopped"), where
+        succeeded = paths.read_status() == 0
+        if succeeded:
+            assert version == SERVES_AFTER[kind], where
+        elif f"{engine.calls.struck}".endswith(" error"):
+            assert not paths.failure.exists() or "serves" in way._text_of(paths), where  # why was not written
+        elif f"{engine.calls.struck}".endswith("container.json"):
+            assert "serves, but" in way._text_of(paths), where
+        else:
+            assert "serves" in way._text_of(paths) or "nothing was changed" in way._text_of(paths), where
+
+
+def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing(
+    engine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(story, "STUBBORN_S", 0.01)
+    paths = prepare(engine, tmp_path, "sick update", gap=True)
+    started = engine.start
+
+    def start(key: str) -> None:
+        if engine.boxes[key].image == "1.0":
+            raise refusal(500, "no space left on device")
+        started(key)
+
+    engine.start = start
+    carry_out(engine, paths)
+    assert serving(engine) == []
+    assert "NOTHING SERVES" in way._text_of(paths)
+    assert "docker start shop-prod-1" in way._text_of(paths)
