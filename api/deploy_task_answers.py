@@ -5,8 +5,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.schemas.deploy_tasks import DeployTaskAnswer, DeployTaskSummary, ResultAnswer, ResultWithOutput
+from db.documents.strategy import Strategy
 from db.models import DeployResult, DeployTask
 from db.queries.deploy_tasks import Counts, counts_of, list_results
+from tasks.planning.steering import is_approved
 
 _OF_ROW = (
     "id",
@@ -25,6 +27,9 @@ _OF_ROW = (
     "failure_strategy",
     "created_by",
     "flow_run_id",
+    "paused_by",
+    "promoted_waves",
+    "hold",
     "started_at",
     "finished_at",
 )
@@ -37,13 +42,25 @@ _OF_REQUEST = (
     "allow_downgrade",
     "auto_rollback",
     "schedule_type",
+    "schedule_from",
+    "schedule_to",
     "detach_process",
     "detach_method",
     "timeout_s",
     "env",
     "container_naming",
 )
-_COUNTED = ("total", "success", "failed", "pending", "running", "skipped", "unknown", "rolled_back")
+_COUNTED = (
+    "total",
+    "success",
+    "failed",
+    "pending",
+    "running",
+    "skipped",
+    "unknown",
+    "rolled_back",
+    "unreachable",
+)
 
 
 def summary(task: DeployTask, counts: Counts) -> DeployTaskSummary:
@@ -53,7 +70,7 @@ def summary(task: DeployTask, counts: Counts) -> DeployTaskSummary:
 
 def whole(session: Session, task: DeployTask) -> DeployTaskAnswer:
     """With its plan and its results."""
-    results = tuple(result_answer(row) for row in list_results(session, task.id, limit=None))
+    results = tuple(result_answer(row, task.strategy) for row in list_results(session, task.id, limit=None))
     return DeployTaskAnswer(
         **_fields(task, counts_of(session, task.id)),
         client_ids=tuple(client.client_id for client in task.plan.clients),
@@ -62,22 +79,23 @@ def whole(session: Session, task: DeployTask) -> DeployTaskAnswer:
     )
 
 
-def result_answer(row: DeployResult) -> ResultAnswer:
+def result_answer(row: DeployResult, strategy: Strategy) -> ResultAnswer:
     """One client's result, without its output."""
-    return ResultAnswer(**_result_fields(row))
+    return ResultAnswer(**_result_fields(row, strategy))
 
 
-def result_with_output(row: DeployResult) -> ResultWithOutput:
+def result_with_output(row: DeployResult, strategy: Strategy) -> ResultWithOutput:
     """One client's result, with its output."""
-    return ResultWithOutput(**_result_fields(row), output=row.output)
+    return ResultWithOutput(**_result_fields(row, strategy), output=row.output)
 
 
 def _fields(task: DeployTask, counts: Counts) -> dict[str, Any]:
     of_row = {name: getattr(task, name) for name in _OF_ROW}
     of_request = {name: getattr(task.request, name) for name in _OF_REQUEST}
     counted = {f"{name}_count": getattr(counts, name) for name in _COUNTED}
-    return {**of_row, **of_request, **counted}
+    return {**of_row, **of_request, **counted, "approved_by": task.approved_by if is_approved(task) else None}
 
 
-def _result_fields(row: DeployResult) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ResultAnswer.model_fields if name != "is_canary"}
+def _result_fields(row: DeployResult, strategy: Strategy) -> dict[str, Any]:
+    of_row = {name: getattr(row, name) for name in ResultAnswer.model_fields if name != "is_canary"}
+    return {**of_row, "is_canary": row.wave == 0 and strategy.canary_percent is not None}

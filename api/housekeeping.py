@@ -1,5 +1,5 @@
-"""What the API does by itself, in threads of its own: days for reports are made ahead, old ones dropped, and deploy tasks
-whose run is gone are paused.
+"""What the API does by itself, in threads of its own: days for reports are made ahead, old ones dropped, deploy tasks
+whose run is gone are paused, and those whose time has come are started.
 """
 
 import asyncio
@@ -15,13 +15,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.alerting import Messenger, look_after_alerts
+from api.errors import TransientApiError
 from api.parts import Parts
 from db.errors import DatabaseError
 from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
 from db.history.process_sets import drop_old_sets
 from db.models import utc_now
+from db.queries.deploy_tasks import get_deploy_task
 from db.session import Database
-from tasks.planning.reconciling import pause_abandoned
+from tasks.errors import PermanentTaskError
+from tasks.planning.controls import begin_start
+from tasks.planning.reconciling import due_deploy_tasks, pause_abandoned, refuse_due
 
 BATCH = 500
 """Rows in one transaction: SQLite's other writers wait for it."""
@@ -91,10 +95,29 @@ def _pause_abandoned(parts: Parts, _ending: threading.Event) -> None:
         log.warning("paused deploy task %s: its run is gone; start it again, and it goes on", deploy_task_id)
 
 
+def _start_due(parts: Parts, ending: threading.Event) -> None:
+    """Start the deploy tasks whose time has come. One that can't be says why, and is tried again."""
+    with parts.database.read() as session:
+        due = due_deploy_tasks(session, utc_now())
+    for deploy_task_id in due:
+        if ending.is_set():
+            return
+        try:
+            with parts.database.write() as session:
+                task = get_deploy_task(session, deploy_task_id)
+                key = begin_start(session, task, False, utc_now(), who="schedule")
+            parts.flow_runs.start(deploy_task_id, key)
+        except (PermanentTaskError, TransientApiError) as error:
+            with parts.database.write() as session:
+                if refuse_due(session, deploy_task_id, str(error), utc_now()):
+                    log.warning("cannot start scheduled deploy task %s: %s", deploy_task_id, error)
+
+
 def _chores() -> tuple[Chore, ...]:
     return (
         Chore("drop old reports", 3600.0, _drop_old_reports),
         Chore("pause abandoned deploy tasks", 15.0, _pause_abandoned),
+        Chore("start scheduled deploy tasks", 5.0, _start_due),
         Chore("look after alerts", 0.25, look_after_alerts),
         Chore("send what is news", 0.5, Messenger().send),
     )

@@ -16,7 +16,9 @@ from api.errors import Refused, TransientApiError
 from db.errors import DatabaseError, RowNotFoundError, TransientDatabaseError
 from tasks.errors import (
     FleetChangedError,
+    FrozenError,
     LeaseHeldError,
+    NotAllowedError,
     NotFoundError,
     PermanentTaskError,
     PlanningError,
@@ -135,7 +137,9 @@ async def _on_task(_request: Request | None, error: PermanentTaskError) -> Respo
     if isinstance(error, FleetChangedError):
         changes = [FieldError(field="plan", message=change) for change in error.changes[:MAX_ERRORS]]
         return problem_response(409, str(error), changes)
-    if isinstance(error, (LeaseHeldError, WrongStateError)):
+    if isinstance(error, NotAllowedError):
+        return problem_response(403, str(error))
+    if isinstance(error, (LeaseHeldError, WrongStateError, FrozenError)):
         return problem_response(409, str(error))
     return problem_response(422, str(error))
 

@@ -18,8 +18,9 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
+from tasks.decisions.rollout import Next
 from tasks.rollout import Rollout
-from tasks.run_texts import ClientRow, NameRow, introduction, name_rows, summary, table_rows
+from tasks.run_texts import ClientRow, NameRow, hold_text, introduction, name_rows, summary, table_rows
 from tasks.work import Release
 
 T = TypeVar("T")
@@ -68,6 +69,15 @@ async def show_results(release: Release, rows: list[ClientRow]) -> None:
     key = artifact_key("clients", release.deploy_task_id)
     await best_effort(
         "write the table", acreate_table_artifact(table_rows(rows), key=key, description=release.name)
+    )
+
+
+async def show_hold(release: Release, step: Next) -> None:
+    """What the run waits for, and how to answer."""
+    key = artifact_key("waits", release.deploy_task_id)
+    await best_effort(
+        "write what it waits for",
+        acreate_markdown_artifact(hold_text(release, step), key=key, description=step.reason[:200]),
     )
 
 

@@ -31,6 +31,14 @@ class WrongStateError(PermanentTaskError):
     """The deploy task's status doesn't allow it (409)."""
 
 
+class NotAllowedError(PermanentTaskError):
+    """Somebody may, but not this caller (403)."""
+
+
+class FrozenError(PermanentTaskError):
+    """A freeze stops deployments there (409)."""
+
+
 class FleetChangedError(PermanentTaskError):
     """The fleet is not what the plan was made for (409); `changes` are sentences, one for each change."""
 

@@ -89,7 +89,7 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
             if error.status != 404:
                 raise
         run.sent = False
-    if rollout.brakes.pulled:
+    if rollout.brakes.stopped:
         return None  # it waited between two attempts to reach its agent: nothing was started
     await rollout.begin(run)
     try:

@@ -68,6 +68,8 @@ def final_state(ending: Ending) -> State[Any]:
         return Completed(message=message)
     if ending.status == "cancelled":
         return Cancelled(message=message)
+    if ending.status == "rolled_back":
+        return Failed(name="Rolled back", message=message)
     if ending.status != "failed":
         return Failed(name="Lease lost", message=message)
     return Failed(name=failed_name(ending.statuses), message=message)

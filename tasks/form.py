@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.wire.executions import DetachMethod, Operation
 from db.documents.deploy_request import DeployTaskRequest
-from db.documents.strategy import FailureStrategy
+from db.documents.strategy import AutoRollback, FailureStrategy, OfflinePolicy
 from tasks.errors import PlanningError
 
 
@@ -41,6 +41,22 @@ class UpgradeForm(BaseModel):
         title="Failures allowed",
         description='A count or a share; exceeded, it stops. "0" by default.',
     )
+    max_failures_per_wave: str = Field(
+        default="", title="Failures allowed in a wave", description="Likewise, of the wave's clients."
+    )
+    canary_percent: int | None = Field(
+        default=None, title="Canary (percent)", description="A first wave that is watched before the others."
+    )
+    canary_duration_s: float | None = Field(default=None, title="Watch the canary for (seconds)")
+    canary_auto_promote: bool = Field(default=False, title="Promote the canary by itself if it holds")
+    pause_after: str = Field(
+        default="", title="Ask after waves", description='Their numbers, with commas: "1, 2".'
+    )
+    spread_by: str = Field(
+        default="", title="Spread by label", description="Clients that share its value are never in one wave."
+    )
+    offline: OfflinePolicy = Field(default="fail", title="Clients that are offline")
+    auto_rollback: AutoRollback = Field(default="off", title="Take back by itself")
     stable_for_s: float | None = Field(
         default=None, title="Stable for (seconds)", description="30 by default."
     )
@@ -68,11 +84,22 @@ def _count_or_share(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
+def _threshold(text: str) -> int | str | None:
+    return _count_or_share(text.strip()) if text.strip() else None
+
+
 def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
     given: dict[str, Any] = {
         "waves": [_count_or_share(part) for part in _listed(form.waves)] or None,
         "max_parallel": form.max_parallel,
-        "max_failures": _count_or_share(form.max_failures.strip()) if form.max_failures.strip() else None,
+        "max_failures": _threshold(form.max_failures),
+        "max_failures_per_wave": _threshold(form.max_failures_per_wave),
+        "canary_percent": form.canary_percent,
+        "canary_duration_s": form.canary_duration_s,
+        "canary_auto_promote": form.canary_auto_promote or None,
+        "pause_after": [_count_or_share(part) for part in _listed(form.pause_after)] or None,
+        "spread_by": form.spread_by.strip() or None,
+        "offline": None if form.offline == "fail" else form.offline,
         "stable_for_s": form.stable_for_s,
         "health_timeout_s": form.health_timeout_s,
     }
@@ -121,6 +148,7 @@ def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
         "exclude_client_ids": _listed(form.exclude),
         "strategy": _strategy_of(form),
         "failure_strategy": form.failure_strategy,
+        "auto_rollback": form.auto_rollback,
         "include_failed": form.include_failed,
         "allow_downgrade": form.allow_downgrade,
         "timeout_s": form.timeout_s,

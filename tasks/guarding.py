@@ -1,4 +1,4 @@
-"""What watches over a run from the side: it renews the lease, and sees when the deploy task is cancelled."""
+"""What watches over a run from the side: it renews the lease, and sees what people say: cancel, pause, roll back."""
 
 import asyncio
 import time
@@ -29,12 +29,12 @@ async def guarded(rollout: Rollout) -> AsyncIterator[None]:
 
 
 async def _watch(rollout: Rollout) -> None:
-    """Every second: cancelled? Every 15 s: the lease. A database that can't be asked loses the lease when it runs out."""
+    """Every second: what was said? Every 15 s: the lease. A database that can't be asked loses the lease when it runs out."""
     settings, renewed = rollout.settings, time.monotonic()
     while not rollout.brakes.lost:
         await asyncio.sleep(settings.watch_s)
         try:
-            await _look_for_cancel(rollout)
+            await _look_for_words(rollout)
             if time.monotonic() - renewed >= settings.lease_renew_s:
                 asked = time.monotonic()
                 await asyncio.to_thread(_renew, rollout)
@@ -49,17 +49,20 @@ async def _watch(rollout: Rollout) -> None:
             rollout.brakes.lose("the lease could not be renewed in time")
 
 
-async def _look_for_cancel(rollout: Rollout) -> None:
-    running = await asyncio.to_thread(_asked_to_cancel, rollout)
+async def _look_for_words(rollout: Rollout) -> None:
+    running, held = await asyncio.to_thread(_asked_for, rollout)
     if running is not None:
         rollout.brakes.cancel(running)
+    if held:
+        rollout.brakes.hold()
 
 
-def _asked_to_cancel(rollout: Rollout) -> str | None:
+def _asked_for(rollout: Rollout) -> tuple[str | None, bool]:
+    """Whether to cancel, and whether no further client is to be started for the moment: a pause, a rollback."""
     with rollout.database.read() as session:
-        return session.scalar(
-            select(DeployTask.cancel_running).where(DeployTask.id == rollout.release.deploy_task_id)
-        )
+        query = select(DeployTask.cancel_running, DeployTask.paused_by, DeployTask.going_back)
+        row = session.execute(query.where(DeployTask.id == rollout.release.deploy_task_id)).one()
+    return row.cancel_running, row.paused_by is not None or row.going_back
 
 
 def _renew(rollout: Rollout) -> None:

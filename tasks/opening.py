@@ -7,8 +7,10 @@ from sqlalchemy.orm import Session
 
 from db.queries.deploy_tasks import get_deploy_task
 from db.secrets import SecretBox
+from tasks.decisions.rollout import Rules
 from tasks.planning.controls import FINISHED, begin_run
 from tasks.rollout import ClientRun, Lease
+from tasks.standing import rules_of
 from tasks.work import Release, load_release, load_work
 
 
@@ -20,6 +22,7 @@ class Opened:
     clients: dict[str, ClientRun]
     lease: Lease
     cancel_running: str | None
+    rules: Rules
 
 
 def open_run(
@@ -47,4 +50,4 @@ def open_run(
         client: ClientRun(work, release.operation, task.id)
         for client, work in load_work(session, task, secrets).items()
     }
-    return Opened(release, clients, lease, task.cancel_running)
+    return Opened(release, clients, lease, task.cancel_running, rules_of(session, task, release))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,8 +16,6 @@ from tasks.work import ClientWork
 MAX_ERROR_CHARS = 2000
 SHOWN_LINES = 40
 
-FAILURES = ("failed", "unreachable", "unknown")
-"""Statuses that count against `max_failures`."""
 OutcomeStatus = Literal["success", "failed", "unreachable", "unknown", "skipped"]
 
 
@@ -65,11 +63,55 @@ def failed_execution(execution: Execution, noun: str) -> Outcome:
     )
 
 
+class Beginning(Protocol):
+    """Writes an attempt down before its request is sent."""
+
+    def __call__(
+        self,
+        session: Session,
+        deploy_task_id: str,
+        work: ClientWork,
+        *,
+        attempt: int,
+        execution_id: str,
+        now: datetime,
+    ) -> None: ...
+
+
+class Recording(Protocol):
+    """Writes down what became of it."""
+
+    def __call__(
+        self,
+        session: Session,
+        deploy_task_id: str,
+        operation: Operation,
+        work: ClientWork,
+        outcome: Outcome,
+        *,
+        now: datetime,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where a run writes what it does to its clients: their results, or how they were taken back."""
+
+    begin: Beginning
+    record: Recording
+
+
 def begin_attempt(
-    session: Session, deploy_task_id: str, client_id: str, *, attempt: int, execution_id: str, now: datetime
+    session: Session,
+    deploy_task_id: str,
+    work: ClientWork,
+    *,
+    attempt: int,
+    execution_id: str,
+    now: datetime,
 ) -> None:
     """Write the attempt down before its request is sent. The same attempt again keeps its start."""
-    row = _result(session, deploy_task_id, client_id)
+    row = result_of(session, deploy_task_id, work.client_id)
     if row.status != "running" or row.execution_id != execution_id:
         row.started_at = now
     row.status, row.attempt, row.execution_id = "running", attempt, execution_id
@@ -78,7 +120,7 @@ def begin_attempt(
 
 def name_container(session: Session, deploy_task_id: str, client_id: str, name: str) -> None:
     """Write down what the client's next container is to be called, before anything is started."""
-    row = _result(session, deploy_task_id, client_id)
+    row = result_of(session, deploy_task_id, client_id)
     row.container_name, row.container_id = name, None
 
 
@@ -92,9 +134,9 @@ def record_outcome(
     now: datetime,
 ) -> None:
     """The result, and what it says about the installation, in the caller's transaction."""
-    row = _result(session, deploy_task_id, work.client_id)
-    row.status, row.error, row.exit_code = outcome.status, _clean(outcome.error), outcome.exit_code
-    row.output, row.evidence = _clean(outcome.output), outcome.evidence
+    row = result_of(session, deploy_task_id, work.client_id)
+    row.status, row.error, row.exit_code = outcome.status, clean(outcome.error), outcome.exit_code
+    row.output, row.evidence, row.ran = clean(outcome.output), outcome.evidence, outcome.ran
     if outcome.container is not None:
         row.container_id, row.container_name = (
             outcome.container.container_id,
@@ -104,15 +146,16 @@ def record_outcome(
     if row.started_at is not None:
         row.duration_ms = int((now - row.started_at).total_seconds() * 1000)
     if outcome.ran:
-        _update_installation(session, deploy_task_id, operation, work, outcome, now=now)
+        update_installation(session, deploy_task_id, operation, work, outcome, now=now)
 
 
-def _clean(text: str | None) -> str | None:
+def clean(text: str | None) -> str | None:
     """PostgreSQL's text takes no NUL."""
     return text.replace("\x00", "\ufffd") if text is not None else None
 
 
-def _result(session: Session, deploy_task_id: str, client_id: str) -> DeployResult:
+def result_of(session: Session, deploy_task_id: str, client_id: str) -> DeployResult:
+    """The client's row."""
     return session.scalars(
         select(DeployResult).where(
             DeployResult.deploy_task_id == deploy_task_id, DeployResult.client_id == client_id
@@ -120,7 +163,7 @@ def _result(session: Session, deploy_task_id: str, client_id: str) -> DeployResu
     ).one()
 
 
-def _update_installation(
+def update_installation(
     session: Session,
     deploy_task_id: str,
     operation: Operation,
@@ -129,6 +172,7 @@ def _update_installation(
     *,
     now: datetime,
 ) -> None:
+    """What an outcome of something that ran says about the installation."""
     target_id = work.target_id
     if outcome.status == "failed":
         record_failure(
@@ -146,3 +190,6 @@ def _update_installation(
             evidence=outcome.evidence,
             rolled_back=operation == "rollback",
         )
+
+
+RESULTS = Book(begin_attempt, record_outcome)

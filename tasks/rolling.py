@@ -1,62 +1,62 @@
-"""How a run goes through its clients: wave after wave, so many at a time, until all are done or the brakes are pulled."""
+"""How a run goes through its clients: what is next is decided, done, and decided anew, until nothing is left to do."""
 
 import asyncio
 from typing import Any
 
 from prefect import get_run_logger
 
+from tasks.decisions.rollout import DONE, Action, Next, decide_next
+from tasks.going_back import go_back
+from tasks.holding import hold
 from tasks.name_containers import name_containers, named_runs
-from tasks.rollout import ClientRun, Rollout
-from tasks.shards import upgrade_shard
-from tasks.upgrading import check_threshold, upgrade_client
+from tasks.rollout import Rollout
+from tasks.standing import read_situation
+from tasks.waves import roll_wave
 
 
 async def roll_out(rollout: Rollout) -> None:
-    """Every client of every wave that there is something left to do for. Waves are strictly in order.
-
-    Containers get their names before any of them is started. First go those whose scripts or containers an earlier run
-    of this deploy task started: they are finished whatever the brakes say.
-    """
-    waves = rollout.release.waves
+    """Until every client has its outcome, or nobody else is to be started. Containers get their names before any starts."""
     if named_runs(rollout):
         await name_all()
-    in_flight = [run for run in rollout.clients.values() if run.reattaches]
-    if in_flight:
-        get_run_logger().info("%s clients are in flight: asking their agents", len(in_flight))
-        await _roll_wave(rollout, "in flight", in_flight)
-    for number, wave in enumerate(waves, start=1):
-        due = [run for client in wave if (run := rollout.clients[client]).due and not run.reattaches]
-        check_threshold(rollout)
-        if not due:
-            continue
-        if rollout.brakes.pulled:
-            get_run_logger().warning(
-                "wave %s of %s is not started: %s", number, len(waves), rollout.brakes.reason
-            )
+    before: tuple[Next, dict[str, str]] | None = None
+    while not rollout.brakes.lost:
+        step = await decide(rollout)
+        now = (step, rollout.all_statuses)
+        if step.action is Action.FINISH or (now == before and step.action is not Action.HOLD):
+            if step.reason != DONE:
+                rollout.brakes.stop(step.reason)
             return
-        get_run_logger().info("wave %s of %s: %s clients", number, len(waves), len(due))
-        await _roll_wave(rollout, f"wave {number}", due)
+        before = now
+        await _do(rollout, step)
+
+
+async def decide(rollout: Rollout) -> Next:
+    """What is next."""
+    assert rollout.rules is not None
+    situation = await asyncio.to_thread(_read, rollout)
+    rollout.forgiven_failures = situation.forgiven
+    return decide_next(rollout.rules, situation)
+
+
+def _read(rollout: Rollout) -> Any:
+    with rollout.database.read() as session:
+        return read_situation(session, rollout)
+
+
+async def _do(rollout: Rollout, step: Next) -> None:
+    if step.action is Action.HOLD:
+        await hold(rollout, step)
+        return
+    if step.action is Action.ROLL_BACK:
+        await go_back(rollout, step.clients, step.reason)
+        return
+    get_run_logger().info("%s: %s clients", step.reason, len(step.clients))
+    name = "in flight" if step.wave is None else f"wave {step.wave + 1}"
+    rollout.brakes.let_go()
+    await roll_wave(rollout, name, [rollout.clients[client] for client in step.clients])
 
 
 async def name_all() -> None:
     """The task run that names the containers. Prefect's types say that `return_state` is synchronous; it is not."""
     naming: Any = name_containers
     await naming(return_state=True)
-
-
-async def _roll_wave(rollout: Rollout, name: str, due: list[ClientRun]) -> None:
-    settings = rollout.settings
-    if rollout.release.total <= settings.shard_above:
-        await asyncio.gather(*(upgrade_client(rollout, run) for run in due))
-        return
-    clients = [run.work.client_id for run in due]
-    shards = [
-        (start, clients[start : start + settings.shard_size])
-        for start in range(0, len(clients), settings.shard_size)
-    ]
-    await asyncio.gather(
-        *(
-            upgrade_shard(f"{name}, clients {start + 1}–{start + len(shard)}", shard)
-            for start, shard in shards
-        )
-    )

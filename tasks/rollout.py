@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,9 @@ from db.session import Database
 from tasks.brakes import Brakes
 from tasks.decisions.evidence import Seen
 from tasks.decisions.resume import Step, decide_resumption, execution_id_of
+from tasks.decisions.rollout import FAILURES, Rules
 from tasks.errors import LeaseLostError
-from tasks.outcomes import FAILURES, Outcome, begin_attempt, name_container, record_outcome
+from tasks.outcomes import RESULTS, Book, Outcome, name_container
 from tasks.planning.lease import check_leases_held
 from tasks.settings import RolloutSettings
 from tasks.work import ClientWork, Release
@@ -57,6 +58,8 @@ class ClientRun:
         self.proving_since: datetime | None = None
         self.api: AgentApi | None = None
         self.known = False
+        self.offline_since: float | None = None
+        self.offline = False
         self.container_name = work.container_name
 
     @property
@@ -82,6 +85,9 @@ class Rollout:
         database: Database,
         http: httpx.AsyncClient,
         settings: RolloutSettings,
+        brakes: Brakes | None = None,
+        book: Book = RESULTS,
+        rules: Rules | None = None,
     ) -> None:
         self.release = release
         self.clients = clients
@@ -89,16 +95,23 @@ class Rollout:
         self.database = database
         self.http = http
         self.settings = settings
-        self.brakes = Brakes()
+        self.brakes = brakes or Brakes()
         self.slots = asyncio.Semaphore(release.strategy.max_parallel)
         self.statuses: Counter[str] = Counter(run.work.status for run in clients.values())
+        self.forgiven_failures = release.forgiven_failures
+        self.rules = rules
+        self._book = book
         self._writer = GroupCommit(database)
 
     @property
-    def failures(self) -> int:
-        """Clients that count against `max_failures`: failed, unreachable, unknown; not those that a retry left alone."""
-        now = sum(self.statuses[status] for status in FAILURES)
-        return max(0, now - self.release.forgiven_failures)
+    def has_fresh_failures(self) -> bool:
+        """Whether more clients failed than a retry or a person went on with."""
+        return sum(self.statuses[status] for status in FAILURES) > self.forgiven_failures
+
+    @property
+    def all_statuses(self) -> dict[str, str]:
+        """Each client's status."""
+        return {client: run.status for client, run in self.clients.items()}
 
     @property
     def ended(self) -> int:
@@ -131,7 +144,7 @@ class Rollout:
                     raise
                 await asyncio.sleep(1)
 
-    async def _commit_as_holder(self, change: Callable[[Session], T]) -> T:
+    async def commit_as_holder(self, change: Callable[[Session], T]) -> T:
         """The same, only while the lease is this run's. Raises LeaseLostError, and pulls the brakes, where it is not."""
 
         def checked(session: Session) -> T:
@@ -155,11 +168,11 @@ class Rollout:
     async def begin(self, run: ClientRun) -> None:
         """Write the attempt down; only then may its request be sent."""
         now = utc_now()
-        await self._commit_as_holder(
-            lambda session: begin_attempt(
+        await self.commit_as_holder(
+            lambda session: self._book.begin(
                 session,
                 self.release.deploy_task_id,
-                run.work.client_id,
+                run.work,
                 attempt=run.resumption.attempt,
                 execution_id=run.execution_id,
                 now=now,
@@ -170,20 +183,25 @@ class Rollout:
     async def name(self, run: ClientRun, name: str) -> None:
         """Write down what the client's container is to be called."""
         task_id, client_id = self.release.deploy_task_id, run.work.client_id
-        await self._commit_as_holder(lambda session: name_container(session, task_id, client_id, name))
+        await self.commit_as_holder(lambda session: name_container(session, task_id, client_id, name))
         run.container_name = name
 
     async def record(self, run: ClientRun, outcome: Outcome) -> None:
         """Write down how the client's attempt ended."""
         now = utc_now()
         release = self.release
-        await self._commit_as_holder(
-            lambda session: record_outcome(
+        await self.commit_as_holder(
+            lambda session: self._book.record(
                 session, release.deploy_task_id, release.operation, run.work, outcome, now=now
             )
         )
         run.outcome = outcome
         self._move(run, outcome.status)
+
+    def see(self, statuses: Mapping[str, str]) -> None:
+        """What the database has by now, where this run wrote it in another way than by `record`."""
+        for client_id, status in statuses.items():
+            self._move(self.clients[client_id], status)
 
     def _move(self, run: ClientRun, status: str) -> None:
         self.statuses[run.status] -= 1

@@ -15,6 +15,9 @@ from db.queries.audit import append_audit
 from db.session import Database, open_database
 from tasks.planning.lease import release_leases
 
+UNDER_WAY = ("running", "paused", "canary", "scheduled", "rolling_back")
+"""Statuses that a flow run may be at work behind."""
+
 
 def mark_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 (Prefect names them)
     """A cancelled flow run: its deploy task is cancelled. Scripts on clients go on; a re-run picks their results up."""
@@ -39,7 +42,7 @@ def pause_or_cancel(database: Database, flow_run_id: str, status: str, reason: s
     with database.write() as session:
         task = session.scalar(
             select(DeployTask)
-            .where(DeployTask.flow_run_id == flow_run_id, DeployTask.status.in_(("running", "paused")))
+            .where(DeployTask.flow_run_id == flow_run_id, DeployTask.status.in_(UNDER_WAY))
             .with_for_update()
         )
         if task is not None and task.status != status:

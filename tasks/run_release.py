@@ -1,5 +1,6 @@
 """The Prefect task that runs one client's script: retried while its agent can't be reached, never when the script failed."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +40,9 @@ async def run_release(client: str) -> State[Any]:
     except TransientAgentError as error:
         if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
             return Failed(message=str(error), data=error)
-        ended = given_up(run, error)
+        if waits_for(rollout, run):
+            return Failed(name="Offline", message=f"{client}: {error}; it is waited for")
+        ended = given_up(rollout, run, error)
     except LeaseLostError as error:
         return lease_lost(error)
     if isinstance(ended, Execution):
@@ -59,13 +62,25 @@ def configured(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
     )
 
 
-def given_up(run: ClientRun, error: TransientAgentError) -> Outcome:
+def waits_for(rollout: Rollout, run: ClientRun) -> bool:
+    """Whether the client, on which nothing was started, is one to wait for, and its time is not over."""
+    strategy, now = rollout.release.strategy, time.monotonic()
+    if run.sent or strategy.offline != "wait" or rollout.brakes.stopped:
+        return False
+    run.offline_since = run.offline_since or now
+    run.offline = now - run.offline_since < strategy.offline_wait_s
+    return run.offline
+
+
+def given_up(rollout: Rollout, run: ClientRun, error: TransientAgentError) -> Outcome:
     """An agent that could not be reached over the whole window: nothing ran, or nobody knows whether it did."""
     if run.sent:
         return Outcome(
             "unknown",
             f"its {run.work.recipe.noun} may have started, then its agent could not be asked: {error}",
         )
+    if rollout.release.strategy.offline == "skip":
+        return Outcome("skipped", f"offline: {error}", ran=False)
     return Outcome("unreachable", str(error), ran=False)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from db.documents.evidence import Evidence
+from tasks.decisions.rollout import Hold, Next
 from tasks.work import Release
 
 MAX_ROWS = 100
@@ -71,6 +72,26 @@ to try those again, `POST /release/tasks/{release.deploy_task_id}/retry`.
 the next one: Retry, or `POST /release/tasks/{release.deploy_task_id}/retry`. To end gently (or to kill what runs), `POST /release/tasks/{release.deploy_task_id}/cancel` with \
 `{{"running": "finish"}}` or `{{"running": "kill"}}`.
 """ + (f"\nPassed over:{passed}\n" if passed else "")
+
+
+_WAYS_ON = {
+    Hold.APPROVAL: "Another token than its creator's approves it: `POST {task}/approve`. A resume on this page does not.",
+    Hold.CANARY: "Resume this run with a decision, or `POST {task}/promote`, `…/cancel` or `…/rollback`.",
+    Hold.WAVE: "Resume this run with a decision, or `POST {task}/promote`, `…/cancel` or `…/rollback`.",
+    Hold.FAILURES: "Resume this run with a decision, or `POST {task}/resume`, `…/cancel` or `…/rollback`.",
+    Hold.OPERATOR: "Resume this run with a decision, or `POST {task}/resume`, `…/cancel` or `…/rollback`.",
+    Hold.FREEZE: "It goes on by itself once the freeze is over or lifted (`DELETE /release/freezes/…`).",
+    Hold.WINDOW: "It goes on by itself.",
+    Hold.SCHEDULE: "It goes on by itself.",
+}
+
+
+def hold_text(release: Release, step: Next) -> str:
+    """What a run waits for, until when, and what ends it."""
+    assert step.hold is not None
+    until = f"\n\nUntil {step.until:%Y-%m-%d %H:%M:%S} UTC." if step.until else ""
+    way = _WAYS_ON[step.hold].format(task=f"/release/tasks/{release.deploy_task_id}")
+    return f"# {_cell(release.name)} waits\n\n{_cell(step.reason)}.{until}\n\n{way}\n"
 
 
 def plan_text(

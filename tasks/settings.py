@@ -15,6 +15,7 @@ class RolloutSettings:
     lease_ttl_s, lease_renew_s: how long the lease lasts, and how often it is renewed.
     watch_s: how often the database is asked whether the deploy task was cancelled.
     progress_s: the least time between two moves of the progress artifact.
+    offline_retry_s: how often a client that is waited for is tried again.
     poll_s: how long one question after an execution's end may wait on the agent.
     shard_above, shard_size: above that many clients, so many share one task run.
     """
@@ -24,6 +25,7 @@ class RolloutSettings:
     lease_renew_s: float = DEFAULT_RENEW_S
     watch_s: float = 1
     progress_s: float = 2
+    offline_retry_s: float = 15
     poll_s: int = 30
     shard_above: int = 500
     shard_size: int = 50

@@ -66,7 +66,13 @@ async def opened(deploy_task_id: str) -> AsyncIterator[Rollout]:
         try:
             async with agent_http_client(tls=caller_tls()) as http:
                 rollout = Rollout(
-                    begun.release, begun.clients, begun.lease, database=database, http=http, settings=settings
+                    begun.release,
+                    begun.clients,
+                    begun.lease,
+                    database=database,
+                    http=http,
+                    settings=settings,
+                    rules=begun.rules,
                 )
                 if begun.cancel_running is not None:
                     rollout.brakes.cancel(begun.cancel_running)

@@ -7,9 +7,10 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State
 
+from db.models import utc_now
 from tasks import confirm_release as confirming
 from tasks import run_release as running
-from tasks.decisions.thresholds import Course, decide_course
+from tasks.decisions.rollout import Situation, too_many_failures
 from tasks.errors import LeaseLostError
 from tasks.outcomes import Outcome
 from tasks.rollout import ClientRun, Rollout
@@ -35,10 +36,15 @@ async def state_of(task: Any, client: str) -> State[Any]:
 async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
     """One client, with a task run for each of its steps. Only the script holds a slot, waiting for stability does not."""
     client, settings = run.work.client_id, rollout.settings
-    async with rollout.slots:
-        if not may_go_on(rollout, run):
-            return
-        state = await state_of(_running(settings, run.work.recipe.timeout_s), client)
+    while True:
+        run.offline = False
+        async with rollout.slots:
+            if not may_go_on(rollout, run):
+                return
+            state = await state_of(_running(settings, run.work.recipe.timeout_s), client)
+        if not run.offline:
+            break
+        await rollout.brakes.sleep(settings.offline_retry_s)
     if run.execution is not None:
         strategy = rollout.release.strategy
         longest_s = strategy.health_timeout_s + strategy.stable_for_s
@@ -57,9 +63,10 @@ def may_go_on(rollout: Rollout, run: ClientRun) -> bool:
 
 
 def check_threshold(rollout: Rollout) -> None:
-    """Pull the brakes where more clients failed than are allowed, and the deploy task is to stop then."""
-    release, failures = rollout.release, rollout.failures
-    allowed = release.strategy.max_failures
-    course = decide_course(failures, release.total, allowed, release.failure_strategy)
-    if course is Course.ABORT:
-        rollout.brakes.stop(f"{failures} failed, {allowed} allowed")
+    """Start no further client where more failed than may: the rollout's next step is decided anew then."""
+    rules = rollout.rules
+    if rules is None or rules.failure_strategy == "continue" or not rollout.has_fresh_failures:
+        return
+    situation = Situation(rollout.all_statuses, utc_now(), forgiven=rollout.forgiven_failures)
+    if too_many_failures(rules, situation) is not None:
+        rollout.brakes.hold()

@@ -1,13 +1,15 @@
 """What a run works on, as values: the deploy task as it was planned, and each of its clients. No row leaves here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.executions import Operation
 from db.documents.plan import PlannedClient
-from db.documents.strategy import FailureStrategy, Strategy
+from db.documents.strategy import AutoRollback, FailureStrategy, Strategy
 from db.models import Client, DeployResult, DeployTask, Environment, Project
 from db.secrets import SecretBox
 from tasks.errors import PermanentTaskError
@@ -31,6 +33,9 @@ class Release:
     name: str
     tags: list[str]
     forgiven_failures: int = 0
+    auto_rollback: AutoRollback = "off"
+    schedule_from: datetime | None = None
+    schedule_to: datetime | None = None
 
     @property
     def total(self) -> int:
@@ -78,6 +83,9 @@ def load_release(session: Session, deploy_task: DeployTask) -> Release:
         name=run_name(project.name, from_version, to_version, environment),
         tags=run_tags(project.name, environment, deploy_task.operation),
         forgiven_failures=deploy_task.forgiven_failures,
+        auto_rollback=deploy_task.request.auto_rollback,
+        schedule_from=deploy_task.request.schedule_from,
+        schedule_to=deploy_task.request.schedule_to,
     )
 
 
@@ -92,6 +100,13 @@ def _environment_name(session: Session, deploy_task: DeployTask) -> str | None:
 
 def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> dict[str, ClientWork]:
     """Every client of the plan with its result so far, by client id. Tokens are decrypted here, in memory only."""
+    return load_planned(session, deploy_task, deploy_task.plan.clients, secrets)
+
+
+def load_planned(
+    session: Session, deploy_task: DeployTask, clients: Sequence[PlannedClient], secrets: SecretBox
+) -> dict[str, ClientWork]:
+    """The same for these clients, each planned as it is given."""
     results = {
         row.client_id: row
         for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == deploy_task.id))
@@ -117,7 +132,7 @@ def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> 
             environment=environments[planned.environment_id],
             secrets=secrets,
         )
-        for planned in deploy_task.plan.clients
+        for planned in clients
     }
 
 

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from api.body import StrictRoute
 from api.calls import Asked, Call, Posted
 from api.deploy_task_answers import summary, whole
-from api.errors import Refused
 from api.idempotency import perform, perform_steps
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
@@ -151,37 +150,3 @@ def _begin_retry(session: Session, call: Call, task_id: str, wish: RetryRequest)
     task = get_deploy_task(session, task_id)
     prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
     return begin_start(session, task, False, call.now, who=call.who)
-
-
-def _not_there_yet(what: str) -> Refused:
-    return Refused(422, f"cannot {what} a deploy task: that is not there yet")
-
-
-@router.post("/{task_id}/pause", status_code=202, response_model=DeployTaskAnswer)
-def pause_task(task_id: str, call: Posted) -> Response:
-    """Not there yet: 422."""
-    return _refuse_later(call, task_id, "pause")
-
-
-@router.post("/{task_id}/resume", status_code=202, response_model=DeployTaskAnswer)
-def resume_task(task_id: str, call: Posted) -> Response:
-    """Not there yet: 422."""
-    return _refuse_later(call, task_id, "resume")
-
-
-@router.post("/{task_id}/promote", status_code=202, response_model=DeployTaskAnswer)
-def promote_task(task_id: str, call: Posted) -> Response:
-    """Not there yet: 422."""
-    return _refuse_later(call, task_id, "promote")
-
-
-@router.post("/{task_id}/rollback", status_code=202, response_model=DeployTaskAnswer)
-def roll_task_back(task_id: str, call: Posted) -> Response:
-    """Not there yet: 422. A new deploy task with the operation `rollback` does it."""
-    return _refuse_later(call, task_id, "roll back")
-
-
-def _refuse_later(call: Call, task_id: str, what: str) -> Response:
-    with call.database.read() as session:
-        get_deploy_task(session, task_id)
-    raise _not_there_yet(what)

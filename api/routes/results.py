@@ -31,14 +31,16 @@ def list_task_results(
         task = get_deploy_task(session, task_id)
         found = list_results(session, task.id, status=status, limit=limit + 1, cursor=after)
         rows, next_key = cut_page(found, limit, lambda row: row.client_id)
-        return page_response(call.url, [result_answer(row) for row in rows], next_key)
+        return page_response(call.url, [result_answer(row, task.strategy) for row in rows], next_key)
 
 
 @router.get("/{client_id}", response_model=ResultWithOutput)
 def get_task_result(task_id: str, client_id: str, call: Asked) -> Response:
     """One client's result, with the end of its script's output."""
     with call.database.read() as session:
-        return Reply(200, result_with_output(get_result(session, task_id, client_id))).response()
+        result = get_result(session, task_id, client_id)
+        strategy = get_deploy_task(session, task_id).strategy
+        return Reply(200, result_with_output(result, strategy)).response()
 
 
 @router.get("/{client_id}/log", response_model=LogAnswer)

@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agent.wire.base import Answer, ClientId, Request, UtcDatetime
+from agent.wire.base import Answer, ClientId, Request, Text, UtcDatetime
 from api.schemas.base import Resource
 from db.documents.deploy_request import NamingOverride, Selector
 from db.documents.evidence import Evidence
+from db.documents.hold import HoldState
 from db.documents.plan import Plan, Skipped
+from db.documents.rollback import RollbackState
 from db.documents.strategy import Strategy
 
 TaskStatus = Literal[
@@ -61,8 +63,14 @@ class RetryRequest(Request):
     ) = None
 
 
+class Comment(Request):
+    """Why: for the audit trail."""
+
+    comment: Annotated[Text, Field(max_length=1000)] = ""
+
+
 class ResultAnswer(Answer):
-    """What became of one client."""
+    """What became of one client. `rollback`: how it was taken back to the version that it had."""
 
     client_id: str
     status: str
@@ -78,6 +86,7 @@ class ResultAnswer(Answer):
     container_id: str | None = None
     container_name: str | None = None
     evidence: Evidence | None
+    rollback: RollbackState | None = None
 
 
 class ResultWithOutput(ResultAnswer):
@@ -95,7 +104,10 @@ class LogAnswer(Answer):
 
 
 class DeployTaskSummary(Resource):
-    """A deploy task in a list. The counts are of its clients; `failed_count` includes the unreachable."""
+    """A deploy task in a list. The counts are of its clients; `failed_count` includes the unreachable.
+
+    `hold`: what its run waits for now. `paused_by`: who wants no further client to be started.
+    """
 
     project_id: str
     version_id: str | None
@@ -116,6 +128,12 @@ class DeployTaskSummary(Resource):
     failure_strategy: str
     auto_rollback: str
     schedule_type: str
+    schedule_from: UtcDatetime | None
+    schedule_to: UtcDatetime | None
+    approved_by: str | None
+    paused_by: str | None
+    promoted_waves: int
+    hold: HoldState | None
     detach_process: bool
     detach_method: str | None
     timeout_s: int | None
@@ -130,6 +148,7 @@ class DeployTaskSummary(Resource):
     skipped_count: int
     unknown_count: int
     rolled_back_count: int
+    unreachable_count: int
     flow_run_id: str | None
     started_at: UtcDatetime | None
     finished_at: UtcDatetime | None

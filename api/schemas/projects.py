@@ -2,12 +2,13 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from agent.wire.base import Request
 from agent.wire.naming import ContainerNaming
 from api.schemas.base import Description, Name, ProjectName, Resource, unset
 from db.documents.container_config import ContainerConfig
+from db.documents.release_window import ReleaseWindow
 from db.documents.strategy import Strategy
 
 
@@ -50,22 +51,19 @@ class EnvironmentCreate(Request):
 
     name: Name = Field(examples=["prod"])
     description: Description | None = None
-    require_approval: bool = Field(False, description="true is refused until it is obeyed.")
-    release_window: None = Field(None, description="Refused until it is obeyed.")
+    require_approval: bool = Field(
+        False,
+        description="A deploy task waits before its first client until another token than its creator's approves it.",
+    )
+    release_window: ReleaseWindow | None = Field(None, description="No wave is begun outside.")
 
-    @field_validator("require_approval")
-    @classmethod
-    def _not_obeyed_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("approval is not there yet: only false is accepted")
-        return value
 
-    @field_validator("release_window", mode="before")
-    @classmethod
-    def _no_window_yet(cls, value: object) -> object:
-        if value is not None:
-            raise ValueError("release windows are not there yet: leave it out")
-        return value
+class EnvironmentChange(Request):
+    """What is sent is changed, what is not stays; null empties a field that may be empty."""
+
+    description: Description | None = None
+    require_approval: bool = Field(default_factory=unset)
+    release_window: ReleaseWindow | None = None
 
 
 class EnvironmentAnswer(Resource):
@@ -74,5 +72,5 @@ class EnvironmentAnswer(Resource):
     project_id: str
     name: str
     description: str | None
-    require_approval: bool = False
-    release_window: None = None
+    require_approval: bool
+    release_window: ReleaseWindow | None

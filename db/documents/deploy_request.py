@@ -4,10 +4,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agent.wire.base import ClientId, EnvironmentVariables, Labels, Request, Text, VersionName
+from agent.wire.base import (
+    ClientId,
+    EnvironmentVariables,
+    Labels,
+    Request,
+    Text,
+    UtcDatetime,
+    VersionName,
+)
 from agent.wire.executions import DetachMethod, Operation
 from agent.wire.naming import Prefix, Template
-from db.documents.strategy import FailureStrategy, Strategy
+from db.documents.strategy import AutoRollback, FailureStrategy, Strategy
 
 
 class Selector(Request):
@@ -30,7 +38,7 @@ class NamingOverride(Request):
 
 
 class DeployTaskRequest(Request):
-    """Bring clients of a project to a version. Fields of later issues (canary, schedule, auto_rollback) are refused."""
+    """Bring clients of a project to a version. `schedule_from`, `schedule_to`: no wave is begun before or after."""
 
     project_id: Annotated[Text, Field(min_length=1, max_length=100)]
     version_id: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
@@ -46,8 +54,10 @@ class DeployTaskRequest(Request):
     allow_downgrade: bool = False
     strategy: Strategy | None = None
     failure_strategy: FailureStrategy = "abort"
-    auto_rollback: Literal["off"] = "off"
-    schedule_type: Literal["immediate"] = "immediate"
+    auto_rollback: AutoRollback = "off"
+    schedule_type: Literal["immediate", "scheduled"] = "immediate"
+    schedule_from: UtcDatetime | None = None
+    schedule_to: UtcDatetime | None = None
     detach_process: bool = True
     detach_method: DetachMethod | None = None
     timeout_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
@@ -63,6 +73,16 @@ class DeployTaskRequest(Request):
             raise ValueError("client_ids and auto_select_clients exclude each other")
         if not self.detach_process and self.detach_method is not None:
             raise ValueError("detach_method needs detach_process: true")
+        return self
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if self.schedule_type == "scheduled" and self.schedule_from is None:
+            raise ValueError("schedule_type scheduled needs schedule_from")
+        if self.schedule_type == "immediate" and self.schedule_from is not None:
+            raise ValueError("schedule_from needs schedule_type: scheduled")
+        if self.schedule_from and self.schedule_to and self.schedule_to <= self.schedule_from:
+            raise ValueError("schedule_to has to be after schedule_from")
         return self
 
     @model_validator(mode="after")

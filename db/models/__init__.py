@@ -6,6 +6,7 @@ from db.models.base import Base, utc_now
 from db.models.clients import Client, Target
 from db.models.container_reports import ContainerReportRow, LatestContainerReport
 from db.models.deploy_tasks import DeployResult, DeployTask
+from db.models.freezes import Freeze
 from db.models.installations import Installation, InstallationEvent
 from db.models.leases import Lease
 from db.models.news import Delivery, News
@@ -24,6 +25,7 @@ __all__ = [
     "DeployResult",
     "DeployTask",
     "Environment",
+    "Freeze",
     "IdempotencyKey",
     "Installation",
     "InstallationEvent",

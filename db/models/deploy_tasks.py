@@ -2,12 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.documents.deploy_request import DeployTaskRequest
 from db.documents.evidence import Evidence
+from db.documents.hold import HoldState
 from db.documents.plan import Plan, Skipped
+from db.documents.rollback import RollbackState
 from db.documents.strategy import Strategy
 from db.models.base import Base, Keyed, Timestamped
 from db.types import DocumentType, IdType, UtcDateTime
@@ -16,8 +18,12 @@ from db.types import DocumentType, IdType, UtcDateTime
 class DeployTask(Keyed, Timestamped, Base):
     """One campaign. `request_key` makes its creation idempotent (a flow run's id); `cancel_running` is set by a cancel.
 
-    status: pending, running, completed, failed, cancelled, paused. Counts are counted from the results, never stored.
-    `forgiven_failures`: clients whose failure a retry left as it was, and which count against `max_failures` no more.
+    Counts are counted from the results, never stored.
+    `creator`: the token that made it, who can't approve it; `approved_digest`: the plan that was approved.
+    `forgiven_failures`: clients whose failure a retry or a person left as it was, and which count against thresholds no
+    more. `promoted_waves`: so many waves' holds are over. `paused_by`: who wants no further client to be started.
+    `going_back`: it is to be rolled back. `stopped_reason`: why nobody else is started, where that isn't failures.
+    `hold`: what its run waits for.
     """
 
     __tablename__ = "deploy_tasks"
@@ -39,6 +45,14 @@ class DeployTask(Keyed, Timestamped, Base):
     status_reason: Mapped[str | None] = mapped_column(String(1000))
     cancel_running: Mapped[str | None] = mapped_column(String(10))
     forgiven_failures: Mapped[int] = mapped_column(Integer, default=0)
+    creator: Mapped[str | None] = mapped_column(String(200))
+    approved_by: Mapped[str | None] = mapped_column(String(200))
+    approved_digest: Mapped[str | None] = mapped_column(String(64))
+    promoted_waves: Mapped[int] = mapped_column(Integer, default=0)
+    paused_by: Mapped[str | None] = mapped_column(String(200))
+    going_back: Mapped[bool] = mapped_column(Boolean, default=False)
+    stopped_reason: Mapped[str | None] = mapped_column(String(1000))
+    hold: Mapped[HoldState | None] = mapped_column(DocumentType(HoldState))
     flow_run_id: Mapped[str | None] = mapped_column(String(36))
     created_by: Mapped[str | None] = mapped_column(String(200))
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -48,7 +62,8 @@ class DeployTask(Keyed, Timestamped, Base):
 class DeployResult(Keyed, Base):
     """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too.
 
-    History: a client that is deleted stays here by its name.
+    History: a client that is deleted stays here by its name. `ran`: whether anything was executed there (None: nobody
+    knows yet); `rollback`: how it was taken back to its previous version.
     """
 
     __tablename__ = "deploy_results"
@@ -68,5 +83,7 @@ class DeployResult(Keyed, Base):
     error: Mapped[str | None] = mapped_column(String(2000))
     output: Mapped[str | None] = mapped_column(Text)
     evidence: Mapped[Evidence | None] = mapped_column(DocumentType(Evidence))
+    ran: Mapped[bool | None] = mapped_column(Boolean)
+    rollback: Mapped[RollbackState | None] = mapped_column(DocumentType(RollbackState))
     container_id: Mapped[str | None] = mapped_column(String(64))
     container_name: Mapped[str | None] = mapped_column(String(253))

@@ -1,10 +1,11 @@
 """Projects and their environments."""
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from agent.wire.naming import ContainerNaming
 from db.documents.container_config import ContainerConfig
+from db.documents.release_window import ReleaseWindow
 from db.documents.strategy import Strategy
 from db.models.base import Base, Keyed, Timestamped
 from db.types import DocumentType, IdType
@@ -31,9 +32,13 @@ class Project(Keyed, Timestamped, Base):
 
 
 class Environment(Keyed, Timestamped, Base):
+    """A place that a project's targets are in, and when and by whose leave it may be deployed to."""
+
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
     project_id: Mapped[str] = mapped_column(IdType, ForeignKey("projects.id", ondelete="RESTRICT"))
     name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str | None] = mapped_column(String(2000))
+    require_approval: Mapped[bool] = mapped_column(Boolean, default=False)
+    release_window: Mapped[ReleaseWindow | None] = mapped_column(DocumentType(ReleaseWindow))

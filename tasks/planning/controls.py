@@ -9,16 +9,25 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db.models import DeployResult, DeployTask
+from db.models import DeployResult, DeployTask, Freeze
 from db.queries.audit import append_audit
-from db.queries.deploy_tasks import counts_of, get_deploy_task
-from tasks.errors import FleetChangedError, LeaseHeldError, PlanningError, WrongStateError
+from db.queries.deploy_tasks import Counts, counts_of, get_deploy_task
+from db.queries.freezes import find_freeze
+from tasks.errors import FleetChangedError, FrozenError, LeaseHeldError, PlanningError, WrongStateError
 from tasks.planning.changes import fleet_changes
 from tasks.planning.changes import replan as plan_anew
-from tasks.planning.lease import acquire_leases, check_leases_free, release_leases, renew_leases
-from tasks.planning.telling import tell
+from tasks.planning.lease import (
+    acquire_leases,
+    check_leases_free,
+    environments_of,
+    release_leases,
+    renew_leases,
+)
+from tasks.planning.telling import Event, tell
 
-FINISHED = ("completed", "failed", "cancelled")
+FINISHED = ("completed", "failed", "cancelled", "rolled_back")
+UNSTARTED = ("pending", "scheduled")
+"""Nothing has run yet: the fleet is looked at before something does."""
 RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
 RETRIABLE = (*RETRIED_BY_DEFAULT, "unknown")
 LEFT_OPEN = ("pending", "running")
@@ -34,11 +43,12 @@ def begin_start(
     FleetChangedError (the fleet is another one, and `replan` is false).
     """
     task = get_deploy_task(session, task.id, lock=True)
-    _refuse_finished(task, "start")
+    refuse_finished(task, "start")
     check_leases_free(session, task, now)
-    if task.status == "pending":
+    check_freezes(session, task, now)
+    if is_unstarted(task):
         _check_fleet(session, task, replan, now, who)
-    _audit(session, task, "deploy_task.start", now, who)
+    audit(session, task, "deploy_task.start", now, who)
     return run_key(task)
 
 
@@ -50,15 +60,37 @@ def begin_run(
     Raises what `begin_start` does. The same holder may begin again (a re-run); it keeps its fence.
     """
     task = get_deploy_task(session, task.id, lock=True)
-    _refuse_finished(task, "run")
-    if task.status == "pending":
+    refuse_finished(task, "run")
+    if is_unstarted(task):
         _check_fleet(session, task, False, now, holder)
     fence = acquire_leases(session, task, holder, now, ttl_s)
-    task.status, task.status_reason, task.finished_at = "running", None, None
+    task.status, task.status_reason, task.finished_at = _running(task), None, None
     if task.started_at is None:
         task.started_at = now
         tell(session, task, "started", "started", now, flow_run_id=holder)
     return fence
+
+
+def is_unstarted(task: DeployTask) -> bool:
+    """Whether nothing has run yet."""
+    return task.status in UNSTARTED and task.hold is None
+
+
+def check_freezes(session: Session, task: DeployTask, now: datetime) -> None:
+    """Raises FrozenError, naming the freeze, where one stops it now."""
+    freeze = find_freeze(session, task.project_id, environments_of(task), now)
+    if freeze is not None:
+        raise FrozenError(f"cannot start deploy task {task.id}: {freeze_text(freeze)}")
+
+
+def freeze_text(freeze: Freeze) -> str:
+    """What a freeze says: who set it, until when, and why."""
+    until = f"until {freeze.until:%Y-%m-%d %H:%M} UTC" if freeze.until else "until it is lifted"
+    return f"deployments are frozen {until} by {freeze.who}: {freeze.reason} (freeze {freeze.id})"
+
+
+def _running(task: DeployTask) -> str:
+    return "rolling_back" if task.going_back else "running"
 
 
 def finish_run(
@@ -74,18 +106,26 @@ def finish_run(
     _skip_pending(session, task, reason or "the deploy task ended before its turn", now)
     _end_results(session, task, ("running", "unknown"), "its run ended without an answer of its agent", now)
     counts = counts_of(session, task.id)
-    if task.cancel_running is not None:
-        task.status = "cancelled"
-    elif counts.failed or counts.unknown:
-        task.status = "failed"
-    else:
-        task.status = "completed"
+    task.status = _ended_as(task, counts)
+    task.going_back, task.hold = False, None
     task.status_reason, task.finished_at = reason, now
     release_leases(session, task, holder)
     numbers = {"success": counts.success, "failed": counts.failed, "total": counts.total}
-    _audit(session, task, f"deploy_task.{task.status}", now, holder, **numbers)
-    tell(session, task, "failed" if task.status == "failed" else "done", task.status, now)
+    audit(session, task, f"deploy_task.{task.status}", now, holder, **numbers)
+    tell(session, task, _EVENTS.get(task.status, "done"), task.status.replace("_", " "), now)
     return task.status
+
+
+_EVENTS: dict[str, Event] = {"failed": "failed", "rolled_back": "rolled_back"}
+
+
+def _ended_as(task: DeployTask, counts: Counts) -> str:
+    """rolled_back: everybody whom it changed was taken back. failed: somebody failed, or nobody knows."""
+    if counts.rolled_back and not (counts.success or counts.failed or counts.unknown):
+        return "rolled_back"
+    if task.cancel_running is not None:
+        return "cancelled"
+    return "failed" if counts.failed or counts.unknown or counts.rolled_back else "completed"
 
 
 def request_cancel(session: Session, task: DeployTask, running: str, who: str, now: datetime) -> DeployTask:
@@ -96,13 +136,18 @@ def request_cancel(session: Session, task: DeployTask, running: str, who: str, n
     (`wants_run`). Raises WrongStateError once it has ended.
     """
     task = get_deploy_task(session, task.id, lock=True)
-    _refuse_finished(task, "cancel")
+    refuse_finished(task, "cancel")
     task.cancel_running = running
-    _audit(session, task, "deploy_task.cancel", now, who, running=running)
+    audit(session, task, "deploy_task.cancel", now, who, running=running)
     if not _is_under_way(session, task, now) and not counts_of(session, task.id).running:
-        _skip_pending(session, task, "cancelled", now)
-        task.status, task.status_reason, task.finished_at = "cancelled", f"cancelled by {who}", now
+        end_unstarted(session, task, f"cancelled by {who}", now)
     return task
+
+
+def end_unstarted(session: Session, task: DeployTask, why: str, now: datetime) -> None:
+    """End a deploy task of which no run is under way: who is still pending is skipped."""
+    _skip_pending(session, task, why, now)
+    task.status, task.status_reason, task.finished_at = "cancelled", why[:1000], now
 
 
 def wants_run(session: Session, task: DeployTask, now: datetime) -> str | None:
@@ -148,12 +193,14 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         result.started_at = result.finished_at = result.duration_ms = result.exit_code = result.evidence = (
             None
         )
+        result.ran = result.rollback = None
     task.status, task.status_reason = "pending", None
     task.cancel_running = task.finished_at = None
     session.flush()
     left = counts_of(session, task.id)
-    task.forgiven_failures = left.failed + left.unknown
-    _audit(session, task, "deploy_task.retry", now, who, clients=len(results))
+    task.forgiven_failures = left.failed + left.unknown + left.rolled_back
+    task.stopped_reason = None
+    audit(session, task, "deploy_task.retry", now, who, clients=len(results))
     session.flush()
     return task
 
@@ -182,7 +229,8 @@ def _to_retry(
     return chosen
 
 
-def _refuse_finished(task: DeployTask, what: str) -> None:
+def refuse_finished(task: DeployTask, what: str) -> None:
+    """Raises WrongStateError once it has ended."""
     if task.status in FINISHED:
         raise WrongStateError(f"cannot {what} deploy task {task.id}: it is {task.status}")
 
@@ -210,7 +258,7 @@ def _end_results(
     )
 
 
-def _audit(
+def audit(
     session: Session,
     task: DeployTask,
     action: str,
@@ -218,6 +266,7 @@ def _audit(
     who: str,
     **detail: object,
 ) -> None:
+    """A line about the deploy task in the trail."""
     append_audit(
         session,
         now=now,

@@ -86,7 +86,9 @@ def _write(
         strategy=draft.strategy,
         failure_strategy=request.failure_strategy,
         plan=draft.plan,
+        status="scheduled" if request.schedule_type == "scheduled" else "pending",
         created_by=request.created_by or who,
+        creator=who,
         created_at=now,
         updated_at=now,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +19,13 @@ from db.queries.versions import find_version, get_version, versions_by_name
 from tasks.decisions.selection import Candidate, Wish, order_of, pass_over
 from tasks.decisions.waves import cut_into_waves
 from tasks.errors import NotFoundError, PlanningError
-from tasks.planning.fleet import choose_candidates, read_members, wanted_environments
+from tasks.planning.fleet import Member, choose_candidates, groups_of, read_members, wanted_environments
+from tasks.planning.going_back import check_way_back
 from tasks.planning.naming import check_names, check_type
 from tasks.planning.scripts import ChosenScript, choose_script
+
+MAX_SPREAD = 1000
+"""Waves that `spread_by` may make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,10 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     strategy = request.strategy or project.default_strategy or Strategy()
     to_versions = {candidate.client_id: _to_version(candidate, request, version) for candidate in chosen}
     scripts = _scripts(session, project, request, chosen, to_versions)
-    clients = _plan_clients(chosen, to_versions, scripts, strategy)
+    waves = _cut(chosen, strategy, members)
+    clients = _plan_clients(chosen, to_versions, scripts, waves)
+    check_times(request, now)
+    check_way_back(session, project, request, clients)
     check_names(session, project, request, places_of(clients, environments))
     came_from = {client.from_version for client in clients}
     return Draft(
@@ -167,9 +175,8 @@ def _plan_clients(
     chosen: Sequence[Candidate],
     to_versions: Mapping[str, str],
     scripts: Mapping[str, ChosenScript],
-    strategy: Strategy,
+    waves: Sequence[Sequence[str]],
 ) -> tuple[PlannedClient, ...]:
-    waves = cut_into_waves([candidate.client_id for candidate in chosen], strategy.waves)
     wave_of = {client_id: number for number, wave in enumerate(waves) for client_id in wave}
     return tuple(
         PlannedClient(
@@ -185,6 +192,28 @@ def _plan_clients(
         )
         for candidate in chosen
     )
+
+
+def _cut(
+    chosen: Sequence[Candidate], strategy: Strategy, members: Sequence[Member]
+) -> tuple[tuple[str, ...], ...]:
+    """Into waves. Raises PlanningError where keeping the label's groups apart takes too many of them."""
+    groups = groups_of(members, strategy.spread_by)
+    largest = Counter(groups[one.client_id] for one in chosen if one.client_id in groups)
+    if largest and max(largest.values()) > MAX_SPREAD:
+        value, count = largest.most_common(1)[0]
+        raise PlanningError(
+            f"{count} clients have {strategy.spread_by}={value}: one a wave, that would be {count} waves "
+            f"(at most {MAX_SPREAD})",
+            "strategy.spread_by",
+        )
+    return cut_into_waves([one.client_id for one in chosen], strategy.sizes, groups)
+
+
+def check_times(request: DeployTaskRequest, now: datetime) -> None:
+    """Raises PlanningError where its time is over already."""
+    if request.schedule_to is not None and request.schedule_to <= now:
+        raise PlanningError("schedule_to is over", "schedule_to")
 
 
 def _to_version(candidate: Candidate, request: DeployTaskRequest, version: Version | None) -> str:

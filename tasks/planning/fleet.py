@@ -60,6 +60,13 @@ def read_members(session: Session, project_id: str, now: datetime) -> list[Membe
     return [_member(target, client, installed, now) for target, client, installed in session.execute(query)]
 
 
+def groups_of(members: Sequence[Member], label: str | None) -> dict[str, str]:
+    """Each client's value of the label, of those that have it; a target's label goes before its client's."""
+    if label is None:
+        return {}
+    return {one.candidate.client_id: one.labels[label] for one in members if label in one.labels}
+
+
 def _member(target: Target, client: Client, installed: Installation | None, now: datetime) -> Member:
     candidate = Candidate(
         client_id=target.client_id,

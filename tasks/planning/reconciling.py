@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from db.models import DeployTask, Lease
 from db.queries.audit import append_audit
+from db.queries.deploy_tasks import get_deploy_task
+from tasks.planning.controls import end_unstarted
 from tasks.planning.telling import tell
 
 UNDER_WAY = ("running", "canary", "rolling_back")
@@ -27,6 +29,35 @@ def pause_abandoned(session: Session, now: datetime, grace: timedelta = GRACE) -
     for task in abandoned:
         _pause(session, task, now)
     return [task.id for task in abandoned]
+
+
+def due_deploy_tasks(session: Session, now: datetime) -> list[str]:
+    """Deploy tasks that are to be started now: their time has come, or what their dead run waited for is over."""
+    leased = exists().where(Lease.deploy_task_id == DeployTask.id, Lease.expires_at > now)
+    query = select(DeployTask).where(DeployTask.status == "scheduled", ~leased).order_by(DeployTask.id)
+    return [task.id for task in session.scalars(query) if _starts_at(task) <= now]
+
+
+def _starts_at(task: DeployTask) -> datetime:
+    if task.hold is not None:
+        return task.hold.until or task.hold.since
+    return task.request.schedule_from or task.created_at
+
+
+def refuse_due(session: Session, deploy_task_id: str, why: str, now: datetime) -> bool:
+    """Say why a deploy task whose time has come is not started; answers whether that is news.
+
+    Once its time is over it ends, and nobody is started any more.
+    """
+    task = get_deploy_task(session, deploy_task_id, lock=True)
+    over = task.request.schedule_to is not None and task.request.schedule_to <= now
+    if over:
+        end_unstarted(session, task, f"its time is over: {why}", now)
+    elif task.status_reason == why[:1000]:
+        return False
+    task.status_reason = why[:1000]
+    tell(session, task, "failed" if over else "needs_person", "could not be started in time", now)
+    return True
 
 
 def _pause(session: Session, task: DeployTask, now: datetime) -> None:

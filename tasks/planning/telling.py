@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from db.models import DeployTask, News, Project
 from db.queries.deploy_tasks import Counts, counts_of
 
-Event = Literal["started", "needs_person", "failed", "done"]
+Event = Literal["started", "needs_person", "failed", "done", "rolled_back"]
 LEVELS: dict[Event, str] = {
     "started": "info",
     "needs_person": "warning",
     "failed": "critical",
     "done": "info",
+    "rolled_back": "warning",
 }
 
 
@@ -57,6 +58,7 @@ def _numbers(counts: Counts) -> str:
         "failed": counts.failed - counts.unreachable,
         "unreachable": counts.unreachable,
         "unknown": counts.unknown,
+        "rolled back": counts.rolled_back,
         "skipped": counts.skipped,
         "running": counts.running,
     }

@@ -1,0 +1,77 @@
+"""Taking clients back, each to its own previous version: the same steps as an upgrade's, written into another book."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from prefect import get_run_logger
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import DeployResult
+from db.queries.deploy_tasks import get_deploy_task
+from db.secrets import load_secret_key
+from tasks.planning.going_back import ways_back
+from tasks.rollbacks import ROLLBACKS
+from tasks.rollout import ROLLOUT, ClientRun, Rollout
+from tasks.waves import roll_wave
+from tasks.work import ClientWork, load_planned
+
+BACK = "back"
+"""What stands in its execution ids: a deploy task that is a rollback itself may be taken back, too."""
+
+
+async def go_back(rollout: Rollout, clients: Sequence[str], reason: str) -> None:
+    """Take these clients back, so many at a time as the strategy says. Whoever can't be is failed, and says why."""
+    get_run_logger().warning("%s clients are taken back: %s", len(clients), reason)
+    works = await rollout.commit_as_holder(lambda session: _begin(session, rollout, clients))
+    back = Rollout(
+        replace(
+            rollout.release, operation="rollback", waves=(tuple(works),), name=f"{rollout.release.name}, back"
+        ),
+        {client: ClientRun(work, BACK, rollout.release.deploy_task_id) for client, work in works.items()},
+        rollout.lease,
+        database=rollout.database,
+        http=rollout.http,
+        settings=rollout.settings,
+        brakes=rollout.brakes.also(),
+        book=ROLLBACKS,
+    )
+    token = ROLLOUT.set(back)
+    try:
+        await roll_wave(back, "rollback", list(back.clients.values()))
+    finally:
+        ROLLOUT.reset(token)
+        back.close()
+    rollout.see(await rollout.commit(lambda session: _statuses(session, rollout, tuple(works))))
+
+
+def _begin(session: Session, rollout: Rollout, clients: Sequence[str]) -> dict[str, ClientWork]:
+    task = get_deploy_task(session, rollout.release.deploy_task_id)
+    task.status = "rolling_back"
+    planned = ways_back(session, task)
+    rows = {
+        row.client_id: row
+        for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id))
+    }
+    wanted = [planned[client] for client in clients if client in planned]
+    works = load_planned(session, task, wanted, load_secret_key())
+    return {client: _as_it_stands(work, rows[client]) for client, work in works.items()}
+
+
+def _as_it_stands(work: ClientWork, row: DeployResult) -> ClientWork:
+    """Under way already, where an earlier run began it; else to be begun."""
+    begun = row.rollback is not None
+    return replace(
+        work,
+        status="running" if begun else "pending",
+        attempt=row.attempt if begun else max(row.attempt - 1, 0),
+        execution_id=row.rollback.execution_id if row.rollback is not None else None,
+        container_name=None,
+    )
+
+
+def _statuses(session: Session, rollout: Rollout, clients: Sequence[str]) -> dict[str, str]:
+    query = select(DeployResult.client_id, DeployResult.status).where(
+        DeployResult.deploy_task_id == rollout.release.deploy_task_id, DeployResult.client_id.in_(clients)
+    )
+    return {row.client_id: row.status for row in session.execute(query)}

@@ -1,0 +1,66 @@
+"""How a client that is taken back is written down: beside its result, and in its installation."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from agent.wire.executions import Operation
+from db.documents.rollback import RollbackState
+from tasks.outcomes import MAX_ERROR_CHARS, Book, Outcome, clean, result_of, update_installation
+from tasks.work import ClientWork
+
+
+def begin_rollback(
+    session: Session,
+    deploy_task_id: str,
+    work: ClientWork,
+    *,
+    attempt: int,  # noqa: ARG001 (a Beginning's)
+    execution_id: str,
+    now: datetime,
+) -> None:
+    """Write it down before its request is sent. The same again keeps its start."""
+    row = result_of(session, deploy_task_id, work.client_id)
+    if row.rollback is None or row.rollback.execution_id != execution_id:
+        row.rollback = RollbackState(
+            status="running", execution_id=execution_id, to_version=work.to_version, started_at=now
+        )
+
+
+def record_rollback(
+    session: Session,
+    deploy_task_id: str,
+    operation: Operation,
+    work: ClientWork,
+    outcome: Outcome,
+    *,
+    now: datetime,
+) -> None:
+    """The client is `rolled_back`, or it is `failed` (nobody knows: `unknown`), and why is said; in the caller's transaction."""
+    row = result_of(session, deploy_task_id, work.client_id)
+    before = row.rollback
+    if outcome.status == "skipped":
+        row.rollback = None  # it was not started: it has what it had
+        return
+    row.rollback = RollbackState(
+        status=outcome.status,
+        execution_id=before.execution_id if before else "",
+        to_version=work.to_version,
+        started_at=before.started_at if before else now,
+        finished_at=now,
+        exit_code=outcome.exit_code,
+        error=clean(outcome.error),
+        evidence=outcome.evidence,
+    )
+    if outcome.succeeded:
+        row.status = "rolled_back"
+    else:
+        row.status = "unknown" if outcome.status == "unknown" else "failed"
+        said = f"cannot take it back to {work.to_version}: {outcome.error}"
+        row.error = clean(f"{row.error}; {said}" if row.error else said)[:MAX_ERROR_CHARS]  # type: ignore[index]  # text in, text out
+    row.finished_at = now
+    if outcome.ran:
+        update_installation(session, deploy_task_id, operation, work, outcome, now=now)
+
+
+ROLLBACKS = Book(begin_rollback, record_rollback)
