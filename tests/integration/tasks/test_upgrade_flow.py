@@ -99,7 +99,7 @@ async def test_first_failure_stops_the_rest(quick_shop):
     assert statuses.pop("c1") == "failed"
     assert set(statuses.values()) == {"skipped"}
     assert not quick_shop.client("c2").scripts_run
-    assert "1 failed, 0 allowed" in quick_shop.results(task_id)["c2"].error
+    assert "1 of 8 clients failed, 0 allowed" in quick_shop.results(task_id)["c2"].error
 
 
 async def test_unproven_clients_fail(quick_shop):

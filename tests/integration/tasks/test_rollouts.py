@@ -1,0 +1,323 @@
+"""Holds, promotions, pauses and going back, against a real Prefect server and simulated agents."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from prefect.client.orchestration import get_client
+from sqlalchemy import select
+
+from benchmarks.rollout.agents import Behaviour
+from db.models import AuditEntry, DeployTask, Environment, Freeze, News, utc_now
+from tasks.errors import NotAllowedError, WrongStateError
+from tasks.planning import steering
+from tasks.planning.controls import begin_start, request_cancel
+from tests.integration.tasks.conftest import QUICK
+from tests.integration.tasks.test_upgrade_flow import run, until
+
+CANARY = {**QUICK, "waves": ["100%"], "canary_percent": 25}
+STEPPED = {**QUICK, "waves": [1, "100%"]}
+
+
+def say(shop, task_id, word, who="ops", comment=""):
+    """What the release API does with it."""
+    with shop.database.write() as session:
+        word(session, session.get_one(DeployTask, task_id), who, utc_now(), comment)
+
+
+async def until_held(shop, task_id, kind):
+    await until(lambda: (hold := shop.task(task_id).hold) is not None and hold.kind == kind)
+    return shop.task(task_id).hold
+
+
+async def paused_run(shop, task_id):
+    """The flow run, once Prefect shows it as paused."""
+    async with get_client() as client:
+        for _ in range(200):
+            flow_run_id = shop.task(task_id).flow_run_id
+            if flow_run_id:
+                flow_run = await client.read_flow_run(flow_run_id)
+                if flow_run.state.is_paused():
+                    return flow_run
+            await asyncio.sleep(0.1)
+    raise AssertionError("Prefect never showed the run as paused")
+
+
+async def answer(flow_run, **run_input):
+    """What Prefect's page does when somebody fills in the form."""
+    async with get_client() as client:
+        await client.resume_flow_run(flow_run.id, run_input=run_input)
+
+
+async def test_canary_is_held_and_promoted_through_the_api(shop):
+    task_id = shop.plan(strategy=CANARY)
+    running = asyncio.create_task(run(task_id))
+
+    hold = await until_held(shop, task_id, "canary")
+    assert (hold.wave, shop.task(task_id).status) == (1, "canary")
+    assert shop.statuses(task_id) == {"c1": "success", "c2": "pending", "c3": "pending", "c4": "pending"}
+    await paused_run(shop, task_id)
+    say(shop, task_id, steering.promote, comment="looks good")
+
+    state = await running
+    assert state.is_completed(), state.message
+    assert set(shop.statuses(task_id).values()) == {"success"}
+    with shop.database.read() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "deploy_task.promote")).one()
+        assert (entry.who, entry.detail["comment"]) == ("ops", "looks good")
+        news = session.scalars(
+            select(News.event).where(News.deploy_task_id == task_id).order_by(News.id)
+        ).all()
+        assert news == ["started", "needs_person", "done"]
+
+
+async def test_canary_is_promoted_on_prefect_s_page(quick_shop):
+    task_id = quick_shop.plan(strategy=CANARY)
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "canary")
+
+    await answer(await paused_run(quick_shop, task_id), decision="promote", comment="from the page")
+
+    state = await running
+    assert state.is_completed(), state.message
+    with quick_shop.database.read() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "deploy_task.promote")).one()
+        assert (entry.who, entry.detail["comment"]) == ("prefect", "from the page")
+
+
+async def test_canary_promotes_itself(quick_shop):
+    strategy = {**CANARY, "canary_duration_s": 1.5, "canary_auto_promote": True}
+    task_id = quick_shop.plan(strategy=strategy)
+    began = utc_now()
+    state = await run(task_id)
+    assert state.is_completed(), state.message
+    assert utc_now() - began >= timedelta(seconds=1.5)
+    assert quick_shop.task(task_id).promoted_waves == 0  # nobody had to
+
+
+async def test_abort_on_prefect_s_page_starts_nobody_else(quick_shop):
+    task_id = quick_shop.plan(strategy={**STEPPED, "pause_after": [1]})
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "wave")
+    await answer(await paused_run(quick_shop, task_id), decision="abort")
+    state = await running
+    assert state.is_cancelled(), state
+    statuses = quick_shop.statuses(task_id)
+    assert statuses.pop("c1") == "success"
+    assert set(statuses.values()) == {"skipped"}
+
+
+async def test_approval_is_not_given_on_prefect_s_page_nor_by_the_creator(quick_shop):
+    with quick_shop.database.write() as session:
+        session.scalars(select(Environment)).one().require_approval = True
+    task_id = quick_shop.plan()
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "approval")
+
+    first = await paused_run(quick_shop, task_id)
+    await answer(first, decision="promote")
+    await asyncio.sleep(3)
+    again = await paused_run(quick_shop, task_id)
+    assert again.state.id != first.state.id, "it asks again"
+    assert set(quick_shop.statuses(task_id).values()) == {"pending"}
+    with pytest.raises(NotAllowedError, match="another token"):
+        say(quick_shop, task_id, steering.approve, who="test")
+
+    say(quick_shop, task_id, steering.approve, who="lead")
+    state = await running
+    assert state.is_completed(), state.message
+
+
+async def test_pause_starts_no_further_client_until_it_is_resumed(quick_shop):
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=1.5)
+    task_id = quick_shop.plan(strategy={**QUICK, "max_parallel": 2})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: "running" in quick_shop.statuses(task_id).values())
+
+    say(quick_shop, task_id, steering.pause)
+    await until_held(quick_shop, task_id, "operator")
+    statuses = list(quick_shop.statuses(task_id).values())
+    assert statuses.count("pending") >= 4
+    assert "running" not in statuses
+    assert quick_shop.task(task_id).status == "paused"
+    say(quick_shop, task_id, steering.resume)
+
+    state = await running
+    assert state.is_completed(), state.message
+    assert all(len(client.scripts_run) == 1 for client in quick_shop.fleet.clients.values())
+
+
+async def test_failures_are_held_for_a_person_who_goes_on(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(strategy=STEPPED, failure_strategy="pause")
+    running = asyncio.create_task(run(task_id))
+    hold = await until_held(quick_shop, task_id, "failures")
+    assert hold.reason == "1 of 8 clients failed, 0 allowed"
+    with pytest.raises(WrongStateError, match="resume it"):
+        say(quick_shop, task_id, steering.promote)
+    say(quick_shop, task_id, steering.resume)
+    state = await running
+    assert state.name == "1 of 8 failed"
+    assert list(quick_shop.statuses(task_id).values()).count("success") == 7
+
+
+@pytest.mark.parametrize(
+    ("scope", "taken_back"),
+    [("failed", {"c2"}), ("wave", {"c2", "c3", "c4"}), ("all", {"c1", "c2", "c3", "c4"})],
+)
+async def test_clients_are_taken_back_by_themselves(shop, scope, taken_back):
+    broken = Behaviour(exit_code=1)
+    shop.client("c2").behaviour = broken
+    task_id = shop.plan(strategy=STEPPED, auto_rollback=scope)
+
+    def heal():  # the script that goes back works
+        shop.client("c2").behaviour = Behaviour()
+        return True
+
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: shop.results(task_id)["c2"].exit_code == 1 and heal())
+    state = await running
+
+    statuses = shop.statuses(task_id)
+    back = {client for client, status in statuses.items() if status == "rolled_back"}
+    assert back == taken_back, (statuses, state.message)
+    assert all(statuses[client] == "success" for client in statuses.keys() - taken_back)
+    assert shop.task(task_id).status == ("rolled_back" if scope == "all" else "failed")
+    assert state.is_failed()
+    for client, installation in shop.installations().items():
+        assert installation.version == ("1.4" if client in taken_back else "1.5")
+        assert installation.status == "installed"
+    for client in taken_back:
+        result = shop.results(task_id)[client]
+        assert result.rollback.status == "success"
+        assert result.rollback.evidence.observed_version == "1.4"
+        assert shop.client(client).scripts_run == [
+            f"{task_id}.{client}.1.deploy",
+            f"{task_id}.{client}.1.back",
+        ]
+
+
+async def test_finished_deploy_task_is_rolled_back(shop):
+    task_id = shop.plan()
+    assert (await run(task_id)).is_completed()
+    say(shop, task_id, steering.roll_back, comment="customers complain")
+    state = await run(task_id)
+    assert state.name == "Rolled back", state
+    assert shop.task(task_id).status == "rolled_back"
+    assert set(shop.statuses(task_id).values()) == {"rolled_back"}
+    assert {one.version for one in shop.installations().values()} == {"1.4"}
+
+
+async def test_client_that_has_another_version_since_is_not_taken_back(quick_shop):
+    task_id = quick_shop.plan()
+    assert (await run(task_id)).is_completed()
+    quick_shop_installation = quick_shop.installations()["c3"]
+    with quick_shop.database.write() as session:
+        session.merge(quick_shop_installation).version = "1.6"
+    say(quick_shop, task_id, steering.roll_back)
+    await run(task_id)
+    statuses = quick_shop.statuses(task_id)
+    assert statuses.pop("c3") == "success"
+    assert set(statuses.values()) == {"rolled_back"}
+    assert not quick_shop.client("c3").scripts_run[1:]
+
+
+async def test_rollback_that_fails_says_so(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=7)
+    task_id = quick_shop.plan(strategy=STEPPED, auto_rollback="failed")
+    state = await run(task_id)
+    result = quick_shop.results(task_id)["c1"]
+    assert (result.status, result.rollback.status, result.rollback.exit_code) == ("failed", "failed", 7)
+    assert "cannot take it back to 1.4: the script exited 7" in result.error
+    assert state.name == "1 of 8 failed"
+
+
+async def test_run_that_dies_while_it_goes_back_is_followed_by_one_that_goes_on(quick_shop):
+    task_id = quick_shop.plan()
+    assert (await run(task_id)).is_completed()
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=2)
+    say(quick_shop, task_id, steering.roll_back)
+    dying = asyncio.create_task(run(task_id))
+    await until(lambda: any(row.rollback for row in quick_shop.results(task_id).values()))
+    dying.cancel()
+    await asyncio.wait({dying})
+    await run(task_id)
+    assert set(quick_shop.statuses(task_id).values()) == {"rolled_back"}
+    assert all(len(client.scripts_run) == 2 for client in quick_shop.fleet.clients.values())
+
+
+async def test_run_that_dies_while_it_waits_is_followed_by_one_that_waits_for_the_same(quick_shop):
+    task_id = quick_shop.plan(strategy=CANARY)
+    dying = asyncio.create_task(run(task_id))
+    hold = await until_held(quick_shop, task_id, "canary")
+    dying.cancel()
+    await asyncio.wait({dying})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.task(task_id).status == "canary")
+    assert quick_shop.task(task_id).hold.since == hold.since
+    say(quick_shop, task_id, steering.promote)
+    state = await running
+    assert state.is_completed(), state.message
+    assert all(len(client.scripts_run) == 1 for client in quick_shop.fleet.clients.values())
+
+
+async def test_freeze_stops_the_line_between_two_waves(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(lasts_s=1)
+    task_id = quick_shop.plan(strategy=STEPPED)
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.statuses(task_id)["c1"] == "running")
+    with quick_shop.database.write() as session:
+        session.add(Freeze(reason="black friday", who="ops"))
+    hold = await until_held(quick_shop, task_id, "freeze")
+    assert "black friday" in hold.reason
+    assert quick_shop.statuses(task_id)["c2"] == "pending"
+    with quick_shop.database.write() as session:
+        session.delete(session.scalars(select(Freeze)).one())
+    state = await running
+    assert state.is_completed(), state.message
+
+
+async def test_offline_client_is_skipped_or_waited_for(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
+    task_id = quick_shop.plan(
+        strategy={**QUICK, "offline": "skip"}, client_ids=["c1", "c2"], auto_select_clients=False
+    )
+    state = await run(task_id)
+    assert quick_shop.statuses(task_id) == {"c1": "skipped", "c2": "success"}, state.message
+    assert state.is_completed()
+
+    waited = quick_shop.plan(
+        strategy={**QUICK, "offline": "wait"}, client_ids=["c1"], auto_select_clients=False
+    )
+    running = asyncio.create_task(run(waited))
+    await until(lambda: quick_shop.client("c1").turned_away > 3)
+    await asyncio.sleep(2)
+    assert quick_shop.statuses(waited) == {"c1": "pending"}
+    quick_shop.client("c1").behaviour = Behaviour()
+    state = await running
+    assert state.is_completed(), state.message
+    assert quick_shop.statuses(waited) == {"c1": "success"}
+
+
+async def test_cancel_ends_a_hold(quick_shop):
+    task_id = quick_shop.plan(strategy=CANARY)
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "canary")
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task_id), "finish", "ops", utc_now())
+    state = await running
+    assert state.is_cancelled()
+    assert quick_shop.task(task_id).status == "cancelled"
+
+
+async def test_start_is_refused_in_a_freeze(quick_shop):
+    task_id = quick_shop.plan()
+    with quick_shop.database.write() as session:
+        session.add(Freeze(project_id=quick_shop.project_id, reason="audit", who="ops"))
+    with (
+        pytest.raises(Exception, match="frozen until it is lifted by ops: audit"),
+        quick_shop.database.write() as session,
+    ):
+        begin_start(session, session.get_one(DeployTask, task_id), False, utc_now())
