@@ -38,7 +38,9 @@ def test_every_address_of_the_contract_is_there(app):
         "/release/projects": {"get", "post"},
         "/release/projects/{project}": {"get", "patch", "delete"},
         "/release/projects/{project}/environments": {"get", "post"},
-        "/release/projects/{project}/environments/{environment_id}": {"delete"},
+        "/release/projects/{project}/environments/{environment_id}": {"patch", "delete"},
+        "/release/freezes": {"get", "post"},
+        "/release/freezes/{freeze_id}": {"delete"},
         "/release/clients": {"get", "post"},
         "/release/clients/{client_id}": {"get", "patch", "delete"},
         "/release/clients/{client_id}/rotate": {"post"},
@@ -68,6 +70,6 @@ def test_every_address_of_the_contract_is_there(app):
     }
     wanted |= {
         f"/release/tasks/{{task_id}}/{verb}": {"post"}
-        for verb in ("start", "cancel", "retry", "pause", "resume", "promote", "rollback")
+        for verb in ("start", "cancel", "retry", "pause", "resume", "promote", "rollback", "approve")
     }
     assert {path: set(operations) for path, operations in paths.items()} == wanted

@@ -44,7 +44,7 @@ def test_taken_name_is_409(operator):
         ({"description": "x" * 2001}, "description"),
         ({"default_strategy": {"waves": []}}, "default_strategy.waves"),
         ({"default_strategy": {"waves": ["101%"]}}, "default_strategy.waves.0"),
-        ({"default_strategy": {"canary_percent": 5}}, "default_strategy.canary_percent"),
+        ({"default_strategy": {"canary_percent": 500}}, "default_strategy.canary_percent"),
         ({"default_strategy": {"max_parallel": 10**30}}, "default_strategy.max_parallel"),
     ],
 )
@@ -124,17 +124,42 @@ def test_environments_belong_to_a_project(operator):
     assert_problem(operator.get("/release/projects/nope/environments"), 404)
 
 
-def test_what_is_not_obeyed_yet_is_refused_on_environments(operator):
+WINDOW = {"timezone": "Europe/Berlin", "allowed_days": [1, 5], "start_time": "22:00", "end_time": "02:00"}
+
+
+def test_environment_has_a_release_window_and_asks_for_approval(operator):
     make(operator)
-    assert operator.post(ENVIRONMENTS, json={"name": "a", "require_approval": False}).status_code == 201
-    answer = operator.post(ENVIRONMENTS, json={"name": "b", "require_approval": True})
-    assert_problem(answer, 422, field="require_approval")
-    window = {
-        "enabled": True,
-        "timezone": "UTC",
-        "allowed_days": [1],
-        "start_time": "01:00",
-        "end_time": "02:00",
-    }
-    answer = operator.post(ENVIRONMENTS, json={"name": "b", "release_window": window})
-    assert_problem(answer, 422, field="release_window")
+    answer = operator.post(
+        ENVIRONMENTS, json={"name": "prod", "require_approval": True, "release_window": WINDOW}
+    )
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["require_approval"] is True
+    assert made["release_window"] == {"enabled": True, **WINDOW}
+    address = f"{ENVIRONMENTS}/{made['id']}"
+    changed = operator.patch(address, json={"release_window": None}).json()
+    assert (changed["require_approval"], changed["release_window"]) == (True, None)
+    assert operator.patch(address, json={"require_approval": False}).json()["require_approval"] is False
+    assert_problem(operator.patch(address, json={"name": "other"}), 422)
+    assert operator.get("/release/audit").json()[0]["action"] == "environment.change"
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"timezone": "../etc/passwd"}, "timezone"),
+        ({"allowed_days": []}, "allowed_days"),
+        ({"allowed_days": [0]}, "allowed_days"),
+        ({"allowed_days": [1, 1]}, "release_window"),
+        ({"start_time": "25:00"}, "start_time"),
+        ({"end_time": "7:00"}, "end_time"),
+        ({"holidays": []}, "holidays"),
+    ],
+)
+def test_invalid_window_is_refused(operator, changed, field):
+    make(operator)
+    answer = operator.post(ENVIRONMENTS, json={"name": "prod", "release_window": {**WINDOW, **changed}})
+    problem = assert_problem(answer, 422)
+    assert any(field in error["field"] for error in problem["errors"]), problem
+    assert operator.get(ENVIRONMENTS).json() == []

@@ -49,3 +49,19 @@ def test_a_share_is_rounded_up_and_never_nothing(share: int, total: int):
     size = wave_size(f"{share}%", total)
     assert size >= 1
     assert (size - 1) * 100 < share * total <= size * 100
+
+
+@given(CLIENTS, SIZES, st.integers(1, 5))
+def test_two_of_a_group_are_never_in_one_wave(clients: list[str], sizes, members: int):
+    groups = {client: f"g{number // members}" for number, client in enumerate(clients) if number % 7}
+    waves = cut_into_waves(clients, sizes, groups)
+    assert sorted(client for wave in waves for client in wave) == sorted(clients)
+    assert all(waves)
+    for wave in waves:
+        inside = [groups[client] for client in wave if client in groups]
+        assert len(inside) == len(set(inside))
+
+
+def test_spreading_takes_the_next_of_another_group():
+    groups = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
+    assert cut_into_waves(["a1", "a2", "b1", "b2"], ("50%",), groups) == (("a1", "b1"), ("a2", "b2"))
