@@ -53,7 +53,7 @@ def test_clocks_that_are_put_forward_shorten_the_night_not_the_window_s_ends():
 
 
 @given(
-    st.datetimes(datetime(2024, 1, 1), datetime(2034, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)),
+    st.integers(0, 315_000_000).map(lambda s: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=s)),
     st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Australia/Lord_Howe"]),
     st.sets(st.integers(1, 7), min_size=1),
     st.integers(0, 1439),
