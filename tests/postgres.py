@@ -58,6 +58,11 @@ class PostgresCluster:
         self._run(
             "initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"
         )
+        self.launch()
+
+    def launch(self) -> None:
+        """Start the server (again), and wait until it answers."""
+        data = self.directory / "data"
         settings = [item for name, value in self._settings.items() for item in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(data), "-k", str(self.directory)]
         with (self.directory / "log").open("wb") as log:
@@ -84,6 +89,12 @@ class PostgresCluster:
                 self._process.kill()
                 self._process.wait(30)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """SIGKILL the server; its children see that it is gone and end."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
 
     def url(self, name: str) -> str:
         """The address of one of its databases, for SQLAlchemy."""

@@ -5,7 +5,7 @@ cd "$HOME/$APP"
 . ./host.env
 echo "$RELEASE_OPERATION $RELEASE_VERSION" >>runs
 behaviour=
-[ "$RELEASE_OPERATION" = install ] || behaviour=$(cat behaviour 2>/dev/null || true)
+[ "$RELEASE_OPERATION" != update ] || behaviour=$(cat behaviour 2>/dev/null || true)
 serve=$RELEASE_VERSION
 lifetime=3600
 case $behaviour in
@@ -15,6 +15,7 @@ nothing) echo "nothing was restarted"; exit 0 ;;
 old-version) serve=$HOIST_PREVIOUS_VERSION ;;
 dies) lifetime=2 ;;
 slow) touch started; sleep "${SLOW_S:-8}" ;;
+brief) sleep 2 ;;
 esac
 stop_detached app
 start_detached app -- "$PYTHON" -S "$HOME/$APP/server.py" "$PORT" "$serve" "$lifetime"

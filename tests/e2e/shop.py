@@ -16,7 +16,7 @@ from deployments.demo.processes import marked_pids, wait_until
 
 HERE = Path(__file__).parent
 STRATEGY = {"waves": ["100%"], "stable_for_s": 1, "health_timeout_s": 20}
-FINAL = ("completed", "failed", "cancelled")
+FINAL = ("completed", "failed", "cancelled", "rolled_back")
 _numbers = itertools.count(1)
 
 
