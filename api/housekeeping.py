@@ -8,29 +8,21 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from api.alerting import Messenger, look_after_alerts
 from api.errors import TransientApiError
 from api.parts import Parts
 from db.errors import DatabaseError
-from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
-from db.history.process_sets import drop_old_sets
+from db.history.dropping import keep_house
 from db.models import utc_now
 from db.queries.deploy_tasks import get_deploy_task
-from db.session import Database
 from tasks.errors import PermanentTaskError
 from tasks.planning.controls import begin_start
 from tasks.planning.reconciling import due_deploy_tasks, pause_abandoned, refuse_due
 
-BATCH = 500
-"""Rows in one transaction: SQLite's other writers wait for it."""
-PAUSE_S = 0.05
-"""Between two transactions, so that other writers get their turn."""
 END_WITHIN_S = 3.0
 log = logging.getLogger("api")
 
@@ -42,42 +34,6 @@ class Chore:
     name: str
     every_s: float
     do: Callable[[Parts, threading.Event], None]
-
-
-def drop_history(database: Database, before: date, ending: threading.Event, batch: int = BATCH) -> int:
-    """Drop the reports of the days before that one, and what only they refer to; answers how many partitions (on SQLite:
-    reports) that were. Ends early when `ending` is set. Raises TransientDatabaseError.
-    """
-    if database.is_sqlite:
-        deletes = [partial(delete_reports, table=table) for table in HISTORIES]
-        dropped = sum(_repeat(delete, database, before, ending, batch) for delete in deletes)
-    else:
-        dropped = 0 if ending.is_set() else drop_days(database, before)
-    _repeat(drop_old_sets, database, before, ending, batch)
-    return dropped
-
-
-def _repeat(
-    delete: Callable[..., int], database: Database, before: date, ending: threading.Event, batch: int
-) -> int:
-    deleted = 0
-    while not ending.is_set():
-        with database.write() as session:
-            found = _delete(delete, session, before, batch)
-        deleted += found
-        if found < batch or ending.wait(PAUSE_S):
-            break
-    return deleted
-
-
-def _delete(delete: Callable[..., int], session: Session, before: date, batch: int) -> int:
-    return delete(session, before=before, limit=batch)
-
-
-def keep_house(database: Database, now: datetime, kept_for: timedelta, ending: threading.Event) -> int:
-    """Make the days to come, drop those that are over; answers like `drop_history`."""
-    make_days_ahead(database, now)
-    return drop_history(database, oldest_day(database_now(database, now), kept_for), ending)
 
 
 def _drop_old_reports(parts: Parts, ending: threading.Event) -> None:

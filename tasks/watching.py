@@ -8,8 +8,8 @@ from prefect import get_run_logger
 from agent.client import AgentApi
 from agent.errors import AgentError
 from agent.wire.containers import ContainerCollectRequest, ContainerReported
-from agent.wire.monitors import PutMonitor
 from agent.wire.processes import ProcessConfig, Reported, ReportRequest
+from tasks.monitors import make_monitor
 from tasks.outcomes import Outcome
 from tasks.recipes import ContainerRecipe
 from tasks.retrying import keep_asking
@@ -50,11 +50,11 @@ async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
     config, containers = recipe.process_config or ProcessConfig(), isinstance(recipe, ContainerRecipe)
     if containers and not config.rules and not await _watches_containers(api):
         return  # an agent of before would send reports of nothing
-    monitor = PutMonitor(
+    monitor = make_monitor(
         version=run.work.to_version,
         release_id=release.deploy_task_id,
-        process_config=config.model_copy(update={"alert_for_s": None}),  # the release API's business
-        version_probe=recipe.evidence.version_probe,
+        process_config=config,
+        evidence=recipe.evidence,
         work_dir=recipe.work_dir,
         run_as=recipe.run_as,
         containers=containers,

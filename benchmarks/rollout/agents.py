@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
 from agent.wire.info import FEATURES, AgentInfo
+from agent.wire.monitors import Monitor, PutMonitor
 from agent.wire.processes import Collected, CollectRequest, ProcessInfo, Reported, ReportRequest
 from agent.wire.releases import CheckAnswer, CheckRequest, CheckResult
 
@@ -73,6 +74,7 @@ class SimulatedFleet:
                 Route("/{client}/v1/commands/process.report", self.report, methods=["POST"]),
                 Route("/{client}/v1/executions/{execution}", self.execution),
                 Route("/{client}/v1/executions/{execution}/cancel", self.cancel, methods=["POST"]),
+                Route("/{client}/v1/monitors", self.list_monitors),
                 Route("/{client}/v1/monitors/{project}", self.monitor, methods=["PUT", "DELETE"]),
             ]
         )
@@ -229,8 +231,21 @@ class SimulatedFleet:
             return Response(status_code=204)
         asked = await request.json()
         client.monitors[project] = asked
-        kept = {key: asked.get(key) for key in ("version", "release_id", "process_config")}
-        return JSONResponse({"project_id": project, **kept})
+        return JSONResponse(_monitor(project, asked))
+
+    async def list_monitors(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        return JSONResponse([_monitor(project, asked) for project, asked in client.monitors.items()])
+
+
+def _monitor(project_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+    return {"project_id": project_id} | {
+        name: asked[name]
+        for name in PutMonitor.model_fields
+        if name in asked and name in Monitor.model_fields
+    }
 
 
 def _process(client: SimulatedClient, rule: str) -> ProcessInfo:

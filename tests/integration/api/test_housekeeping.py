@@ -7,7 +7,6 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select, text
 
-from api.housekeeping import drop_history, keep_house
 from db.errors import TransientDatabaseError
 from db.history.days import (
     HISTORIES,
@@ -18,6 +17,7 @@ from db.history.days import (
     make_days,
     make_days_ahead,
 )
+from db.history.dropping import drop_history, keep_house
 from db.models import (
     ContainerReportRow,
     LatestContainerReport,

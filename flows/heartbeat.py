@@ -1,0 +1,29 @@
+"""The heartbeat: asks the clients that have been silent, and has them watch what is installed."""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from tasks.fleet.heartbeat import ask_the_silent
+
+
+@flow(
+    name="heartbeat",
+    flow_run_name="heartbeat",
+    description="Ask the clients that have been silent, mark them online or offline, put their monitors right.",
+    persist_result=False,
+    timeout_seconds=280,
+)
+async def heartbeat(
+    silent_for_s: Annotated[float, Field(ge=10, le=86_400)] = 180,
+    ask_timeout_s: Annotated[float, Field(ge=1, le=60)] = 10,
+) -> State[Any]:
+    """Ask who has been silent.
+
+    Args:
+        silent_for_s: a client of which nothing was heard for so many seconds is asked.
+        ask_timeout_s: how long one client may take to answer, in seconds; it is asked twice.
+    """
+    return await ask_the_silent(silent_for_s, ask_timeout_s)

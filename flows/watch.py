@@ -1,0 +1,25 @@
+"""The watch: judges what only time changes, sends what is unsent, shows the fleet."""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from tasks.fleet.watch import watch_fleet
+
+
+@flow(
+    name="watch",
+    flow_run_name="watch",
+    description="Judge what only time changes, send what is unsent, show who is not well and what fires.",
+    persist_result=False,
+    timeout_seconds=280,
+)
+async def watch(offline_for_s: Annotated[float, Field(ge=0, le=86_400)] = 120) -> State[Any]:
+    """Watch the fleet.
+
+    Args:
+        offline_for_s: a client that has been offline for so many seconds is an alert.
+    """
+    return await watch_fleet(offline_for_s)

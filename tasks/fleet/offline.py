@@ -1,0 +1,88 @@
+"""Clients that are offline, as alerts; and alerts of what is not there any more."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import Alert, Client
+from db.queries.alerts import orphans
+from tasks.alerting.changing import Look, Place, apply_observations, end_alert
+from tasks.decisions.alerts import Timing
+from tasks.decisions.observed import Observed
+
+OFFLINE = "client_offline"
+INSTALLED_TYPES = (
+    "process_exit",
+    "process_restart",
+    "process_cpu_high",
+    "process_memory_high",
+    "container_stopped",
+    "container_restarted",
+    "container_unhealthy",
+    "container_cpu_high",
+    "container_memory_high",
+)
+
+
+def judge_offline(session: Session, now: datetime, for_s: float) -> int:
+    """Fire for every client that has been offline for so long, resolve for those that are back; answers how many are offline.
+
+    A client that was never asked nor heard of is neither.
+    """
+    live = _live(session)
+    clients = session.scalars(select(Client).where(Client.online.is_not(None))).all()
+    known = {client.client_id for client in clients}
+    for client in clients:
+        alert = live.get(client.client_id)
+        if client.online and alert is None:
+            continue
+        since = client.online_since or now
+        observed = _observed(client, since, for_s)
+        place = Place(client.client_id, client.labels)
+        alerts = [alert] if alert is not None else []
+        if alert is None and not client.online:
+            # It has been offline since then: that is when waiting began.
+            alerts = apply_observations(session, place, [observed], [], Look(since, now))
+        apply_observations(session, place, [observed], alerts, Look(now, now))
+    for client_id, alert in live.items():
+        if client_id not in known:
+            end_alert(session, alert, now)
+    return sum(not client.online for client in clients)
+
+
+def end_orphans(session: Session, now: datetime) -> int:
+    """Alerts of what is not installed any more end; answers how many."""
+    found = orphans(session, INSTALLED_TYPES)
+    for alert in found:
+        end_alert(session, alert, now)
+    return len(found)
+
+
+def _live(session: Session) -> dict[str, Alert]:
+    query = select(Alert).where(Alert.type == OFFLINE, Alert.resolved_at.is_(None)).with_for_update()
+    return {alert.client_id or "": alert for alert in session.scalars(query)}
+
+
+def _observed(client: Client, since: datetime, for_s: float) -> Observed:
+    return Observed(
+        OFFLINE,
+        client.client_id,
+        not client.online,
+        Timing(for_s=for_s, stale_after_s=86_400),
+        f"client {client.client_id} has not been heard of since {_last(client, since)}",
+    )
+
+
+def _last(client: Client, since: datetime) -> str:
+    at = client.heard_at or since
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def firing(session: Session, limit: int) -> Sequence[Alert]:
+    """What fires now: critical first, then the oldest."""
+    query = select(Alert).where(Alert.fired_at.is_not(None), Alert.resolved_at.is_(None))
+    found = session.scalars(query.order_by(Alert.fired_at).limit(limit * 10)).all()
+    order = ("critical", "warning", "info")
+    return sorted(found, key=lambda alert: order.index(alert.level))[:limit]

@@ -1,0 +1,85 @@
+"""One round of the watch: what time alone changes is judged, what is unsent is sent, the fleet's tables are shown."""
+
+import asyncio
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from db.models import utc_now
+from db.session import Database, open_database
+from tasks.alerting.changing import apply_time
+from tasks.alerting.channels import load_channels
+from tasks.alerting.sending import send_news
+from tasks.artifacts import best_effort
+from tasks.errors import PermanentTaskError
+from tasks.fleet.offline import end_orphans, judge_offline
+from tasks.fleet.tables import Tables, read_tables
+
+HEALTH_KEY = "fleet-health"
+ALERTS_KEY = "firing-alerts"
+
+
+async def watch_fleet(offline_for_s: float) -> State[Any]:
+    """Judge, send, show; the fleet in one line is the state's message."""
+    await judge_by_time(offline_for_s)
+    await send_unsent()
+    return Completed(message=await show_fleet())
+
+
+@task(name="judge_by_time", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120, retries=2)
+async def judge_by_time(offline_for_s: float) -> None:
+    """Who is offline for too long, what has waited long enough, what was kept firing, what is not there any more."""
+
+    def judge(database: Database) -> None:
+        with database.write() as session:
+            now = utc_now()
+            judge_offline(session, now, offline_for_s)
+            end_orphans(session, now)
+            apply_time(session, now)
+
+    await _with_database(judge)
+
+
+@task(name="send_unsent", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120)
+async def send_unsent() -> int:
+    """What the release API has not sent; answers how many messages left."""
+
+    def send(database: Database) -> int:
+        try:
+            return send_news(database, load_channels(), utc_now())
+        except PermanentTaskError as error:
+            get_run_logger().error("%s", error)
+            return 0
+
+    return int(await _with_database(send))
+
+
+@task(name="show_fleet", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120)
+async def show_fleet() -> str:
+    """Two tables, under the same keys each time: Prefect keeps their history. Answers the fleet in one line."""
+
+    def read(database: Database) -> Tables:
+        with database.read() as session:
+            return read_tables(session, utc_now())
+
+    tables: Tables = await _with_database(read)
+    health = acreate_table_artifact(tables.health, key=HEALTH_KEY, description=tables.summary)
+    await best_effort("show the fleet's health", health)
+    fires = acreate_table_artifact(tables.alerts, key=ALERTS_KEY, description=f"{tables.firing} alerts fire")
+    await best_effort("show what fires", fires)
+    return tables.summary
+
+
+async def _with_database(work: Any) -> Any:
+    def do() -> Any:
+        database = open_database()
+        try:
+            return work(database)
+        finally:
+            database.close()
+
+    return await asyncio.to_thread(do)

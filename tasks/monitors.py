@@ -1,0 +1,27 @@
+"""What an agent is asked to watch of a version."""
+
+from agent.wire.monitors import PutMonitor
+from agent.wire.processes import ProcessConfig
+from db.documents.evidence import EvidenceConfig
+
+
+def make_monitor(
+    *,
+    version: str,
+    release_id: str,
+    process_config: ProcessConfig | None,
+    evidence: EvidenceConfig,
+    work_dir: str | None,
+    run_as: str | None,
+    containers: bool,
+) -> PutMonitor:
+    """`alert_for_s` is the release API's business, and stays here."""
+    return PutMonitor(
+        version=version,
+        release_id=release_id,
+        process_config=(process_config or ProcessConfig()).model_copy(update={"alert_for_s": None}),
+        version_probe=evidence.version_probe,
+        work_dir=work_dir,
+        run_as=run_as,
+        containers=containers,
+    )
