@@ -1,0 +1,69 @@
+"""`hoist`, or `python -m api.cli`: reads the command line, and turns whatever ends a command into an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from api.cli import completion, projects
+from api.cli.errors import CliError
+from api.cli.output import note
+
+INTERRUPTED = 130
+HELP = """Upgrade software on fleets of hosts, through Hoist's release API.
+
+\b
+HOIST_API_URL         where it is (http://127.0.0.1:4210)
+HOIST_API_TOKEN       who asks; or
+HOIST_API_TOKEN_FILE  a file with the token (~/.hoist/operator.token)
+HOIST_API_CA          whose certificates to trust (the machine's own authorities)
+
+Every command that asks the API has --json. A PROJECT is a name or an id.
+"""
+EXIT_CODES = """Exit codes: 0 succeeded, 1 the deploy task failed, 2 wrong usage or settings, 3 refused by the API,
+4 API not reached, 5 watching ended before the deploy task did, 130 interrupted."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=HELP,
+    epilog=EXIT_CODES,
+)
+@click.version_option(package_name="hoist-agent", prog_name="hoist")
+def hoist() -> None:
+    """Upgrade software on fleets of hosts."""
+
+
+for command in (projects.group, completion.print_completion):
+    hoist.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; answers its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIO) and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that can't show a letter shows another
+    try:
+        code = hoist.main(
+            arguments, prog_name="hoist", complete_var=completion.VARIABLE, standalone_mode=False
+        )
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except CliError as error:
+        note(f"hoist: {error}", *(f"  {line}" for line in error.details))
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has enough. Python would complain at its end that it can't flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
