@@ -7,7 +7,17 @@ from typing import TextIO
 
 import click
 
-from api.cli import completion, projects
+from api.cli import (
+    alerts,
+    clients,
+    completion,
+    environments,
+    installations,
+    projects,
+    reports,
+    targets,
+    versions,
+)
 from api.cli.errors import CliError
 from api.cli.output import note
 
@@ -26,7 +36,16 @@ EXIT_CODES = """Exit codes: 0 succeeded, 1 the deploy task failed, 2 wrong usage
 4 API not reached, 5 watching ended before the deploy task did, 130 interrupted."""
 
 
+class InOrder(click.Group):
+    """Lists its commands in the order of the work, not of the alphabet."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Their names, as they were added."""
+        return list(self.commands)
+
+
 @click.group(
+    cls=InOrder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=HELP,
     epilog=EXIT_CODES,
@@ -36,7 +55,20 @@ def hoist() -> None:
     """Upgrade software on fleets of hosts."""
 
 
-for command in (projects.group, completion.print_completion):
+COMMANDS = (
+    projects.group,
+    environments.group,
+    versions.group,
+    clients.group,
+    targets.group,
+    installations.list_installations,
+    installations.adopt,
+    reports.list_processes,
+    reports.list_containers,
+    alerts.list_alerts,
+    completion.print_completion,
+)
+for command in COMMANDS:
     hoist.add_command(command)
 
 
