@@ -20,7 +20,7 @@ from api.cli import (
     targets,
     versions,
 )
-from api.cli.errors import CliError
+from api.cli.errors import CliError, NobodyReads
 from api.cli.output import note
 
 INTERRUPTED = 130
@@ -94,19 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = hoist.main(
             arguments, prog_name="hoist", complete_var=completion.VARIABLE, standalone_mode=False
         )
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except NobodyReads as error:
+        # Python would complain at its end that it can't flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error.exit_code
     except CliError as error:
         note(f"hoist: {error}", *(f"  {line}" for line in error.details))
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read the output has enough. Python would complain at its end that it can't flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code if isinstance(code, int) else 0
 
 

@@ -10,7 +10,7 @@ import click
 from api.cli.calling import complete_task, given, task_argument, with_api
 from api.cli.cells import clean_text, duration
 from api.cli.deploying import PASSED_OVER, start, watch_option
-from api.cli.output import Column, Output, print_fields, print_table
+from api.cli.output import Column, Output, emit, print_fields, print_table, say
 from api.cli.release_api import ReleaseApi
 from api.cli.rollout import Task, counts_of, headline, passed_over, state_of, waves_of
 from api.cli.watching import follow
@@ -81,7 +81,7 @@ def show_status(api: ReleaseApi, out: Output, *, what: str | None, status: str |
 
 
 def _print_task(task: Task, project: str) -> None:
-    click.echo(headline(task, project))
+    say(headline(task, project))
     print_fields(task, FIELDS)
     print_table(waves_of(task), WAVES)
     print_table(task["results"], RESULTS)
@@ -158,7 +158,7 @@ def read_log(api: ReleaseApi, out: Output, *, task: str, client: str, follow: bo
         answer: Mapping[str, Any] = api.get("tasks", task, "results", client, "log", offset=offset)
         texts.append(answer["output"])
         if not out.as_json:
-            click.echo(clean_text(answer["output"]), nl=False)
+            emit(clean_text(answer["output"]))
         if answer["complete"] or (not follow and answer["next_offset"] == offset):
             break
         if answer["next_offset"] == offset:

@@ -25,8 +25,8 @@ class DeployTaskFailed(PermanentCliError):
     """The deploy task ended, and not as `completed`."""
 
 
-class SettingsError(PermanentCliError):
-    """The environment variables don't say where the release API is, or how to talk to it safely."""
+class WrongUsage(PermanentCliError):
+    """The command line or the environment variables can't be used."""
 
     exit_code = 2
 
@@ -47,3 +47,9 @@ class NotOver(TransientCliError):
     """Watching ended before the deploy task did."""
 
     exit_code = 5
+
+
+class NobodyReads(PermanentCliError):
+    """The output goes to a pipe that is closed: 128 + SIGPIPE, as of every other program in a pipe."""
+
+    exit_code = 141

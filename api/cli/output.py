@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from api.cli.cells import cell, clean
+from api.cli.errors import NobodyReads
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], Any]]
@@ -65,12 +66,20 @@ def note(*lines: str) -> None:
 def say(*lines: str) -> None:
     """Lines on standard output."""
     for line in lines:
-        click.echo(clean(line))
+        emit(clean(line) + "\n")
+
+
+def emit(text: str) -> None:
+    """The text as it is on standard output. Raises NobodyReads."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        raise NobodyReads("nobody reads the output any more") from None
 
 
 def print_json(document: Any) -> None:
     """ASCII alone: what is no letter is escaped, so nothing steers a terminal either."""
-    click.echo(json.dumps(document, indent=2))
+    emit(json.dumps(document, indent=2) + "\n")
 
 
 def print_fields(document: Row, columns: Sequence[Column]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from api.cli.cells import clean
-from api.cli.errors import CliError, NotReached, Refused, SettingsError
+from api.cli.errors import CliError, NotReached, Refused, WrongUsage
 from api.cli.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ PAGE = 1000
 
 
 def path_of(*parts: str) -> str:
-    """An address under /release, its parts quoted. Raises SettingsError for a part that would be another address."""
+    """An address under /release, its parts quoted. Raises WrongUsage for a part that would be another address."""
     if any(part in ("", ".", "..") for part in parts):
-        raise SettingsError("a name must not be empty or dots alone")
+        raise WrongUsage("a name must not be empty or dots alone")
     return "/release/" + "/".join(quote(part, safe="") for part in parts)
 
 
@@ -105,7 +105,11 @@ class ReleaseApi:
         import httpx
 
         try:
-            return self._http.request(method, path, **arguments)
+            request = self._http.build_request(method, path, **arguments)
+        except ValueError:
+            raise WrongUsage("cannot send the request: a number in it is not finite") from None
+        try:
+            return self._http.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._not_reached(error, again="SSL" not in str(error)) from error
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
@@ -170,6 +174,6 @@ def _trust(settings: Settings) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
+        raise WrongUsage(
             f"cannot use {PREFIX}CA: {settings.ca} has no certificates that can be read"
         ) from error

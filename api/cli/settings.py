@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from api.cli.errors import SettingsError
+from api.cli.errors import WrongUsage
 
 PREFIX = "HOIST_API_"
 DEFAULT_URL = "http://127.0.0.1:4210"
@@ -28,11 +28,11 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read and check them. Raises SettingsError, which never echoes a value."""
+        """Read and check them. Raises WrongUsage, which never echoes a value."""
         url = _url(environ)
         token, source = _token(environ)
         if not _HEADER_VALUE.fullmatch(token):
-            raise SettingsError(
+            raise WrongUsage(
                 f"cannot use the token of {source}: it is empty, or has spaces or other than ASCII"
             )
         ca = environ.get(f"{PREFIX}CA")
@@ -47,12 +47,12 @@ def _url(environ: Mapping[str, str]) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-        raise SettingsError(f"cannot use {PREFIX}URL: it is not an http or https URL without a user name")
+        raise WrongUsage(f"cannot use {PREFIX}URL: it is not an http or https URL without a user name")
     if parts.query or parts.fragment:
-        raise SettingsError(f"cannot use {PREFIX}URL: it must not have a query or a fragment")
+        raise WrongUsage(f"cannot use {PREFIX}URL: it must not have a query or a fragment")
     insecure = environ.get(f"{PREFIX}INSECURE_HTTP") == "1"
     if parts.scheme == "http" and not _is_loopback(host) and not insecure:
-        raise SettingsError(
+        raise WrongUsage(
             f"cannot use {PREFIX}URL: beyond this machine it must be https "
             f"({PREFIX}INSECURE_HTTP=1 overrides this: the token then travels in the clear)"
         )
@@ -72,7 +72,7 @@ def _token(environ: Mapping[str, str]) -> tuple[str, str]:
     """The token and where it was found."""
     token, file = environ.get(f"{PREFIX}TOKEN"), environ.get(f"{PREFIX}TOKEN_FILE")
     if token and file:
-        raise SettingsError(f"cannot choose between {PREFIX}TOKEN and {PREFIX}TOKEN_FILE: set one of them")
+        raise WrongUsage(f"cannot choose between {PREFIX}TOKEN and {PREFIX}TOKEN_FILE: set one of them")
     if token:
         return token.strip(), f"{PREFIX}TOKEN"
     home = environ.get("HOME")
@@ -84,8 +84,8 @@ def _token(environ: Mapping[str, str]) -> tuple[str, str]:
     try:
         return path.read_text().strip(), str(path)
     except FileNotFoundError:
-        raise SettingsError(
+        raise WrongUsage(
             f"cannot find a token: set {PREFIX}TOKEN or {PREFIX}TOKEN_FILE; {path} is not there"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the token in {path}: {type(error).__name__}") from error
+        raise WrongUsage(f"cannot read the token in {path}: {type(error).__name__}") from error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.errors import NotReached, Refused, SettingsError
+from api.cli.errors import NotReached, Refused, WrongUsage
 from api.cli.release_api import path_of, problem_error
 
 
@@ -32,5 +32,5 @@ def test_wrong_token_says_where_it_is_from():
 def test_parts_of_an_address_are_quoted():
     assert path_of("projects", "a b/../c?d#e%2f") == "/release/projects/a%20b%2F..%2Fc%3Fd%23e%252f"
     for part in ("", ".", ".."):
-        with pytest.raises(SettingsError):
+        with pytest.raises(WrongUsage):
             path_of("projects", part)

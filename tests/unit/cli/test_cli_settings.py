@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.errors import SettingsError
+from api.cli.errors import WrongUsage
 from api.cli.settings import Settings
 
 SECRET = "s3cret-token-of-the-test"
@@ -51,7 +51,7 @@ def test_urls_that_are_safe(url):
     ],
 )
 def test_what_is_refused_never_echoes_a_secret(tmp_path, environ, mentions):
-    with pytest.raises(SettingsError, match=mentions) as caught:
+    with pytest.raises(WrongUsage, match=mentions) as caught:
         Settings.from_env({"HOME": str(tmp_path), "HOIST_API_TOKEN": SECRET, **environ})
     assert SECRET not in str(caught.value)
 
