@@ -1,24 +1,15 @@
 """`hoist watch` over a deploy task that moves while it is watched: its rows change as a flow's tasks change them."""
 
-import os
-import pty
 import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
 
 import pytest
 
 from db.models import DeployResult, DeployTask, utc_now
 from tasks.planning.controls import begin_run, finish_run
 from tests.builders import create_fleet
+from tests.hoist_process import HoistProcess
 from tests.served_api import OPERATOR
 from tests.tcp_proxy import TcpProxy
-
-ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 60
 
 
 class Campaign:
@@ -61,64 +52,12 @@ def campaign(served, operator):
     return Campaign(served, operator)
 
 
-class Watcher:
-    """`hoist watch` as a process; `tty`: its standard error is a terminal."""
-
-    def __init__(self, url, *arguments, tty=False):
-        environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        environ |= {"PYTHONPATH": str(ROOT), "HOIST_API_URL": url, "HOIST_API_TOKEN": OPERATOR}
-        environ |= {"TERM": "xterm", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
-        self._master, slave = pty.openpty() if tty else os.pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli", *arguments],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=slave,
-            text=True,
-        )
-        os.close(slave)
-        self._said = b""
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self):
-        try:
-            while some := os.read(self._master, 65536):
-                self._said += some
-        except OSError:
-            return  # a terminal whose other side is closed
-
-    @property
-    def said(self):
-        return self._said.decode(errors="replace")
-
-    def wait_for(self, text):
-        deadline = time.monotonic() + PATIENCE_S
-        while text not in self.said:
-            assert time.monotonic() < deadline, (text, self.said)
-            assert self.process.poll() is None or text in self.said, self.said
-            time.sleep(0.02)
-
-    def end(self):
-        out = self.process.communicate(timeout=PATIENCE_S)[0]
-        self._thread.join(PATIENCE_S)
-        return self.process.returncode, out
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-        self._thread.join(PATIENCE_S)
-        os.close(self._master)
-
-
 @pytest.fixture
 def watch(served):
     started = []
 
     def start(*arguments, url=served.url, tty=False):
-        started.append(Watcher(url, *arguments, tty=tty))
+        started.append(HoistProcess(url, OPERATOR, *arguments, tty=tty))
         return started[-1]
 
     yield start
