@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from api.cli.calling import given, project_argument, say_yes, with_api
+from api.cli.errors import Refused
 from api.cli.output import Column, Output
 from api.cli.release_api import ReleaseApi
 
@@ -52,7 +53,7 @@ def delete_environment(api: ReleaseApi, out: Output, *, project: str, name: str)
 
 
 def choose_environment(api: ReleaseApi, project: str, wanted: str | None) -> dict[str, Any]:
-    """The environment of that name or id; without one, the only one there is. Raises click.UsageError."""
+    """The environment of that name or id; without one, the only one there is. Raises Refused, click.UsageError."""
     found = list(api.list("projects", project, "environments"))
     chosen = [one for one in found if wanted is None or wanted in (one["name"], one["id"])]
     if len(chosen) == 1:
@@ -60,4 +61,4 @@ def choose_environment(api: ReleaseApi, project: str, wanted: str | None) -> dic
     names = ", ".join(one["name"] for one in found) or "none"
     if wanted is None:
         raise click.UsageError(f"say --environment: project {project} has {names}")
-    raise click.UsageError(f"project {project} has no environment {wanted!r}; it has {names}")
+    raise Refused(f"cannot find environment {wanted!r}: project {project} has {names}")

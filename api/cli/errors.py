@@ -32,7 +32,7 @@ class WrongUsage(PermanentCliError):
 
 
 class Refused(PermanentCliError):
-    """The release API said no (4xx). `details`: the fields that are to blame."""
+    """The release API said no (4xx), or has nothing of that name. `details`: the fields that are to blame."""
 
     exit_code = 3
 

@@ -15,6 +15,10 @@ Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], Any]]
 """A title, and the field that is shown, or what makes it of the row."""
 
+FOLDED_ABOVE = 40
+"""Characters: on a terminal a column that needs more is folded, one that needs less never is: ids can be copied."""
+
+GAP = 2
 _COLOURS = {
     "green": ("success", "completed", "healthy", "installed", "active", "resolved"),
     "red": ("failed", "unreachable", "unhealthy", "critical", "unknown"),
@@ -97,14 +101,19 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str = "")
     from rich.table import Table
     from rich.text import Text
 
+    texts = [[cell(_value(row, what)) for _, what in columns] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, _ in columns:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        texts = [cell(_value(row, what)) for _, what in columns]
-        table.add_row(*(Text(text, _STYLES.get(text, "")) for text in texts))
+    width = 0
+    for (title, _), *cells in zip(columns, *texts, strict=True):
+        natural = max(map(len, [title, *cells]))
+        table.add_column(title, overflow="fold", no_wrap=natural <= FOLDED_ABOVE)
+        width += min(natural, FOLDED_ABOVE) + GAP
+    for line in texts:
+        table.add_row(*(Text(text, _STYLES.get(text, "")) for text in line))
     if sys.stdout.isatty():
-        Console().print(table)
+        console = Console()
+        console.width = max(console.width, width)  # wider than the terminal rather than ids in pieces
+        console.print(table)
         return
     console = Console(width=100_000, color_system=None)
     with console.capture() as captured:

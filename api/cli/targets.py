@@ -7,6 +7,7 @@ import click
 
 from api.cli.calling import given, pairs, project_argument, say_yes, with_api
 from api.cli.environments import choose_environment
+from api.cli.errors import Refused
 from api.cli.output import Column, Output
 from api.cli.release_api import ReleaseApi
 
@@ -89,8 +90,8 @@ def targets_of(api: ReleaseApi, project: str, environment: str | None = None) ->
 
 
 def target_of(targets: list[dict[str, Any]], project: str, client: str) -> dict[str, Any]:
-    """The target that the client is. Raises click.UsageError."""
+    """The target that the client is. Raises Refused."""
     for target in targets:
         if client in (target["client_id"], target["id"]):
             return target
-    raise click.UsageError(f"client {client} is no target of project {project}: hoist target add")
+    raise Refused(f"client {client} is no target of project {project}", ["hoist target add makes it one"])

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from api.cli.calling import document_option, given, pairs, project_argument, with_api
+from api.cli.errors import Refused
 from api.cli.output import Column, Output, Row
 from api.cli.release_api import ReleaseApi
 
@@ -166,4 +167,6 @@ def _find(api: ReleaseApi, project: str, version: str) -> dict[str, Any]:
     for row in api.list("projects", project, "versions"):
         if version in (row["version"], row["id"]):
             return row
-    raise click.UsageError(f"project {project} has no version {version!r}: hoist version list {project}")
+    raise Refused(
+        f"project {project} has no version {version!r}", [f"hoist version list {project} says which"]
+    )

@@ -22,8 +22,8 @@ def test_environments(hoist, operator, shop):
         ["staging", "for trying", staging["id"]],
     ]
     assert (
-        "no environment 'nope'; it has prod, staging"
-        in hoist("environment", "delete", "shop", "nope", "--yes", code=2).err
+        "cannot find environment 'nope': project shop has prod, staging"
+        in hoist("environment", "delete", "shop", "nope", "--yes", code=3).err
     )
     hoist("environment", "delete", "shop", "staging", "--yes")
     assert len(operator.get("/release/projects/shop/environments").json()) == 1
@@ -81,7 +81,7 @@ def test_targets(hoist, operator, shop):
         "web-3"
     ]
     hoist("target", "remove", "shop", "web-2", "--yes")
-    assert "no target of project shop" in hoist("target", "remove", "shop", "web-2", "--yes", code=2).err
+    assert "no target of project shop" in hoist("target", "remove", "shop", "web-2", "--yes", code=3).err
 
 
 def test_version_of_scripts(hoist, operator, shop, tmp_path):
@@ -108,7 +108,7 @@ def test_version_of_scripts(hoist, operator, shop, tmp_path):
     (row,) = hoist("version", "list", "shop", "--status", "active").lines[1:]
     assert row[:4] == ["1.0", "active", "scripts: install, update, rollback", "web=port:8080"]
     assert "/srv/shop" in hoist("version", "show", "shop", "1.0").out
-    assert "no version '9'" in hoist("version", "show", "shop", "9", code=2).err
+    assert "no version '9'" in hoist("version", "show", "shop", "9", code=3).err
     assert "cannot read" in hoist("version", "create", "shop", "2", "--script", tmp_path / "no", code=2).err
     assert "NAME=TYPE:PATTERN" in hoist("version", "create", "shop", "2", "--rule", "web", code=2).err
 
@@ -139,5 +139,5 @@ def test_installations_are_adopted_listed_and_filtered(hoist, served):
     assert (
         hoist("installations", "shop", "--status", "failed").out == "nobody has shop, or nobody like that\n"
     )
-    assert "no target" in hoist("adopt", "shop", "1.0", "web-1", "web-9", code=2).err
+    assert "no target" in hoist("adopt", "shop", "1.0", "web-1", "web-9", code=3).err
     assert hoist("installations", "shop", "--version", "1.0", "--json").json == []

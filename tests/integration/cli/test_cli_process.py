@@ -1,6 +1,7 @@
 """`hoist` as a process: help that comes at once, completion that a shell runs, pipes that are closed early."""
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -117,3 +118,23 @@ def test_token_is_in_no_argument_and_wrong_settings_are_2(environ):
     assert done.returncode == 2
     assert "must be https" in done.stderr
     assert "token" not in run([*HOIST, "upgrade", "--help"], environ).stdout.lower()
+
+
+def test_on_a_narrow_terminal_ids_stay_in_one_piece_and_long_texts_are_folded(environ, served):
+    with served.database.write() as session:
+        project = create_project(session, "shop", description="many words " * 30)
+        wanted = project.id
+    environ |= {"HOIST_API_URL": served.url, "HOIST_API_TOKEN": OPERATOR, "COLUMNS": "60", "TERM": "xterm"}
+    master, slave = pty.openpty()
+    done = subprocess.run([*HOIST, "project", "list"], env=environ, stdout=slave, check=False, timeout=60)
+    os.close(slave)
+    said = b""
+    try:
+        while some := os.read(master, 65536):
+            said += some
+    except OSError:
+        os.close(master)  # Linux says so where the other side is closed and all is read
+    lines = said.decode().splitlines()
+    assert done.returncode == 0
+    assert sum(wanted in line for line in lines) == 1
+    assert len([line for line in lines if "words" in line]) > 5
