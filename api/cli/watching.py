@@ -1,0 +1,93 @@
+"""Follows a deploy task to its end: asks the API again and again, shows what is new, outlasts an API that is away."""
+
+import time
+from collections.abc import Callable
+
+from api.cli.errors import CliError, DeployTaskFailed, NotOver, NotReached
+from api.cli.output import Output
+from api.cli.release_api import ReleaseApi
+from api.cli.rollout import ENDED, Task, counts_of, headline, news_of, state_of
+from api.cli.screen import Screen, choose_screen
+
+INTERVAL_S = 1.0
+SHARE = 5
+"""Of the time at most one part in so many is spent asking: the answer about a big fleet is big."""
+
+PATIENCE_S = 300.0
+"""How long the API may be away."""
+
+
+def follow(
+    api: ReleaseApi, out: Output, task_id: str, *, started: bool = False, screen: Screen | None = None
+) -> None:
+    """Watch the deploy task to its end, and say how it ended.
+
+    `started`: it was started just now, so that a `paused` of before is no end. Raises DeployTaskFailed where it did not
+    complete, NotOver where it is paused or Ctrl-C came first, NotReached where the API stays away.
+    """
+    try:
+        first = api.get("tasks", task_id)
+        title = headline(first, api.get("projects", first["project_id"])["name"])
+        with screen or choose_screen(title) as shown:
+            shown.say(f"{title}, deploy task {task_id}")
+            task = _until_over(api, task_id, shown, started)
+    except KeyboardInterrupt:
+        raise NotOver(f"watching no longer; deploy task {task_id} goes on", _how_to_go_on(task_id)) from None
+    except NotReached as error:
+        raise NotReached(str(error), [*error.details, *_how_to_go_on(task_id)]) from error
+    out.answer(task, f"deploy task {task_id} is {state_of(task)}", counts_of(task))
+    _raise_unless_completed(task)
+
+
+def _until_over(api: ReleaseApi, task_id: str, screen: Screen, started: bool) -> Task:
+    before: Task | None = None
+    while True:
+        began = time.monotonic()
+        task = _ask(api, task_id, screen)
+        screen.show(task, news_of(before, task))
+        started = started and task["status"] == "paused"
+        if task["status"] in ENDED or (task["status"] == "paused" and not started):
+            return task
+        before = task
+        time.sleep(max(INTERVAL_S, (time.monotonic() - began) * (SHARE - 1)))
+
+
+def _ask(api: ReleaseApi, task_id: str, screen: Screen, clock: Callable[[], float] = time.monotonic) -> Task:
+    """The deploy task; an API that is away, as for its own upgrade, is asked again for PATIENCE_S."""
+    began, told = clock(), False
+    while True:
+        try:
+            task: Task = api.get("tasks", task_id)
+        except NotReached as error:
+            if clock() - began > PATIENCE_S:
+                raise
+            if not told:
+                screen.say(f"{error}; asking again")
+            told = True
+            time.sleep(INTERVAL_S)
+        else:
+            if told:
+                screen.say("the release API answers again")
+            return task
+
+
+def _raise_unless_completed(task: Task) -> None:
+    error: CliError
+    task_id = task["id"]
+    if task["status"] == "completed":
+        return
+    if task["status"] == "paused":
+        error = NotOver(
+            f"deploy task {task_id} is paused",
+            [f"let it go on: hoist start {task_id}", f"end it: hoist cancel {task_id}"],
+        )
+    else:
+        error = DeployTaskFailed(
+            f"deploy task {task_id} did not complete: {task['status']}",
+            [f"who failed, and why: hoist status {task_id}", f"try them again: hoist retry {task_id}"],
+        )
+    raise error
+
+
+def _how_to_go_on(task_id: str) -> list[str]:
+    return [f"watch it again: hoist watch {task_id}", f"stop it: hoist cancel {task_id}"]
