@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agent import __version__
 from agent.endpoints import Call, Endpoint
-from agent.executions.methods import detach_methods
+from agent.executions.methods import detach_methods, free_bytes
 from agent.executions.tree import boot_id
 from agent.settings import AgentSettings
 from agent.wire.base import Answer
@@ -35,6 +35,7 @@ def info_endpoints(
         boot_id=boot_id(),
         started_at=started_at,
         detach_methods=detach_methods(),
+        min_free_bytes=settings.min_free_bytes,
     )
 
     async def healthz(_call: Call) -> Health:
@@ -42,7 +43,12 @@ def info_endpoints(
 
     async def read_info(_call: Call) -> AgentInfo:
         docker, kubernetes = await asyncio.gather(docker_version(), kubernetes_version())
-        return info.model_copy(update={"docker_version": docker, "kubernetes": kubernetes})
+        found = {
+            "docker_version": docker,
+            "kubernetes": kubernetes,
+            "free_bytes": free_bytes(settings.state_dir),
+        }
+        return info.model_copy(update=found)
 
     return [
         Endpoint(

@@ -5,11 +5,12 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from tasks.dry_run import show_plan
 from tasks.finishing import final_state
 from tasks.form import UpgradeForm, check_parameters
 from tasks.rolling import roll_out
 from tasks.run_hooks import mark_cancelled, mark_paused
-from tasks.upgrade_run import REFUSALS, close, find_deploy_task, opened, refuse, show_plan, watched
+from tasks.upgrade_run import REFUSALS, close, find_deploy_task, opened, refuse, watched
 
 
 @flow(
@@ -28,7 +29,7 @@ async def upgrade(
     Args:
         deploy_task_id: a deploy task that was made with the release API. Give this or a request, not both.
         request: what to upgrade, when there is no deploy task yet.
-        dry_run: only show the plan, write nothing.
+        dry_run: only show the plan, how the scripts differ, and whether each client is ready; nothing is written or started.
     """
     try:
         form = check_parameters(deploy_task_id, request)

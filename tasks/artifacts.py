@@ -20,7 +20,17 @@ from prefect.runtime import flow_run
 
 from tasks.decisions.rollout import Next
 from tasks.rollout import Rollout
-from tasks.run_texts import ClientRow, NameRow, hold_text, introduction, name_rows, summary, table_rows
+from tasks.run_texts import (
+    ClientRow,
+    NameRow,
+    PreflightRow,
+    hold_text,
+    introduction,
+    name_rows,
+    preflight_rows,
+    summary,
+    table_rows,
+)
 from tasks.work import Release
 
 T = TypeVar("T")
@@ -62,6 +72,13 @@ async def _name_run(release: Release) -> None:
 async def show_plan(text: str, key: str) -> None:
     """The artifact of a dry run."""
     await best_effort("write the plan", acreate_markdown_artifact(text, key=key, description="dry run"))
+
+
+async def show_preflight(rows: Iterable[PreflightRow], key: str) -> None:
+    """The table of a dry run: who is ready."""
+    await best_effort(
+        "write who is ready", acreate_table_artifact(preflight_rows(rows), key=key, description="dry run")
+    )
 
 
 async def show_results(release: Release, rows: list[ClientRow]) -> None:

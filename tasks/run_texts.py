@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from db.documents.evidence import Evidence
+from tasks.decisions.preflight import Readiness
 from tasks.decisions.rollout import Hold, Next
 from tasks.work import Release
 
@@ -36,6 +37,38 @@ class NameRow:
     name: str | None
     image: str
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightRow:
+    """Whether one client is ready for what is planned. `way_back`: the version before, and what takes it there."""
+
+    client_id: str
+    wave: int
+    from_version: str | None
+    to_version: str
+    readiness: Readiness
+    way_back: str
+
+
+def preflight_rows(rows: Iterable[PreflightRow]) -> list[dict[str, str]]:
+    """The table of a dry run: who is not ready first, at most 100 rows."""
+    ordered = sorted(rows, key=lambda row: (not row.readiness.problems, row.wave, row.client_id))
+    return [
+        {
+            "client": row.client_id,
+            "ready": "NO" if row.readiness.problems else "yes",
+            "wave": str(row.wave + 1),
+            "from": row.from_version or "–",
+            "to": row.to_version,
+            "agent": row.readiness.agent,
+            "method": row.readiness.method,
+            "free": row.readiness.free,
+            "way back": row.way_back,
+            "problem": "; ".join(row.readiness.problems),
+        }
+        for row in ordered[:MAX_ROWS]
+    ]
 
 
 def name_rows(rows: Iterable[NameRow]) -> list[dict[str, str]]:

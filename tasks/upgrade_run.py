@@ -1,39 +1,33 @@
 """One run of the upgrade, from its parameters to its last state: what the flow `upgrade` tells, step by step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 from sqlalchemy.orm import Session
 
 from agent.client import agent_http_client
 from agent.transport import caller_tls
 from db.errors import DatabaseError
 from db.models import utc_now
-from db.queries.deploy_tasks import get_deploy_task
 from db.secrets import load_secret_key
 from db.session import Database, open_database
 from tasks import artifacts
 from tasks.errors import PermanentTaskError, TaskError
 from tasks.finishing import Ending, end_run
-from tasks.form import UpgradeForm, request_of
+from tasks.form import UpgradeForm
 from tasks.guarding import guarded
 from tasks.opening import Opened, open_run
-from tasks.planning import fleet_changes, preview_deploy_task
-from tasks.resolve_clients import CREATED_BY, resolve_clients
+from tasks.resolve_clients import resolve_clients
 from tasks.rollout import ROLLOUT, Rollout
 from tasks.run_hooks import pause_or_cancel
-from tasks.run_names import common_from_version, run_name
-from tasks.run_texts import plan_text
 from tasks.settings import RolloutSettings
-from tasks.work import load_release
 
-T = TypeVar("T")
 REFUSALS = (TaskError, DatabaseError)
 """What ends a run with one clear line."""
 
@@ -121,32 +115,3 @@ async def close(rollout: Rollout) -> Ending:
     await artifacts.show_results(release, ending.rows)
     await artifacts.wait_for_prefect()
     return ending
-
-
-async def show_plan(deploy_task_id: str | None, form: UpgradeForm | None) -> State[Any]:
-    """A dry run: the plan as an artifact. Nothing is written."""
-    text = await asyncio.to_thread(_reading, lambda session: _plan_of(session, deploy_task_id, form))
-    await artifacts.show_plan(text, key=f"upgrade-plan-{str(flow_run.id).lower()}")
-    get_run_logger().info("%s", text)
-    return Completed(message="dry run: the plan is in the artifact, nothing was written")
-
-
-def _plan_of(session: Session, deploy_task_id: str | None, form: UpgradeForm | None) -> str:
-    if form is not None:
-        draft = preview_deploy_task(session, request_of(form, created_by=CREATED_BY), utc_now())
-        name = run_name(draft.project_name, common_from_version(draft.plan), draft.version, draft.environment)
-        skipped = [(one.client_id, one.detail or one.reason) for one in draft.skipped]
-        return plan_text(name, draft.plan.waves, skipped, [])
-    assert deploy_task_id is not None
-    task = get_deploy_task(session, deploy_task_id)
-    release = load_release(session, task)
-    return plan_text(release.name, release.waves, release.skipped, fleet_changes(session, task))
-
-
-def _reading(read: Callable[[Session], T]) -> T:
-    database = open_database()
-    try:
-        with database.read() as session:
-            return read(session)
-    finally:
-        database.close()

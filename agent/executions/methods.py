@@ -37,6 +37,15 @@ def check_host_can(request: ExecuteRequest, state_dir: Path, min_free_bytes: int
     check_room(state_dir, min_free_bytes)
 
 
+def free_bytes(state_dir: Path) -> int | None:
+    """What may still be written there; None where nobody can say."""
+    try:
+        disk = os.statvfs(state_dir)
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize
+
+
 def check_room(state_dir: Path, min_free_bytes: int) -> None:
     """Refuse (507) where the disk is too full for anything to be started."""
     disk = os.statvfs(state_dir)

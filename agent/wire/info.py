@@ -37,7 +37,10 @@ containers: the `container.…` commands. kubernetes: `pod.…` and `kubernetes.
 
 
 class AgentInfo(Answer):
-    """What the caller needs to know before it asks for anything. `docker_version`, `kubernetes`: their versions, or null."""
+    """What the caller needs to know before it asks for anything. `docker_version`, `kubernetes`: their versions, or null.
+
+    `free_bytes`: what an execution may still write to the agent's state directory; below `min_free_bytes` none is started.
+    """
 
     client_id: str
     agent_version: str
@@ -49,6 +52,8 @@ class AgentInfo(Answer):
     detach_methods: tuple[DetachMethod, ...]
     docker_version: str | None = None
     kubernetes: str | None = None
+    free_bytes: int | None = None
+    min_free_bytes: int | None = None
 
     @field_validator("kubernetes", mode="before")
     @classmethod
