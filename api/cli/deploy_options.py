@@ -8,7 +8,10 @@ import click
 from api.cli.calling import document_option, given, pairs
 from api.cli.release_api import ReleaseApi
 
-_STRATEGY = ("waves", "max_parallel", "max_failures", "stable_for_s", "health_timeout_s")
+_STRATEGY = (
+    *("waves", "max_parallel", "max_failures", "max_failures_per_wave", "stable_for_s", "health_timeout_s"),
+    *("canary_percent", "canary_duration_s", "pause_after", "spread_by", "offline"),
+)
 
 
 def _size(value: str) -> int | str:
@@ -36,7 +39,18 @@ _OPTIONS = (
     click.option("--max-failures", callback=_threshold, metavar="N|N%", help="Stop when more fail than this (0)."),
     click.option("--stable-for", "stable_for_s", type=float, help="Seconds that what runs has to stay (30)."),
     click.option("--health-timeout", "health_timeout_s", type=float, help="Seconds to become well (300)."),
-    click.option("--keep-going", is_flag=True, help="However many fail."),
+    click.option("--max-failures-per-wave", callback=_threshold, metavar="N|N%", help="Likewise, in each wave."),
+    click.option("--keep-going", is_flag=True, help="However many fail; the same as --on-failure continue."),
+    click.option("--on-failure", "failure_strategy", type=click.Choice(["abort", "pause", "continue"]), help="When too many fail (abort)."),
+    click.option("--auto-rollback", type=click.Choice(["off", "failed", "wave", "all"]), help="Whom to take back by itself (off)."),
+    click.option("--canary", "canary_percent", type=int, metavar="PERCENT", help="A first wave that is watched before the others."),
+    click.option("--canary-duration", "canary_duration_s", type=float, metavar="S", help="Seconds to watch the canary."),
+    click.option("--auto-promote", is_flag=True, help="Promote the canary by itself if it holds."),
+    click.option("--pause-after", callback=_waves, metavar="LIST", help="Waves after which a person says how it goes on (1,2)."),
+    click.option("--spread-by", metavar="LABEL", help="Clients that share its value are never in one wave."),
+    click.option("--offline", type=click.Choice(["fail", "skip", "wait"]), help="What becomes of clients that are offline (fail)."),
+    click.option("--at", "schedule_from", metavar="TIME", help="Start by itself at this time (2030-01-04T22:00:00Z)."),
+    click.option("--not-after", "schedule_to", metavar="TIME", help="Begin no wave after this time."),
     click.option("--timeout", "timeout_s", type=int, help="Seconds for each script (the version's)."),
     click.option("--env", multiple=True, callback=pairs, metavar="NAME=VALUE", help="For the scripts. No secrets: arguments are public."),
     document_option("a deploy task"),
@@ -55,12 +69,15 @@ def task_request(
 ) -> dict[str, Any]:
     """The body of `POST /release/tasks`. Without a client or a label, all that have the project are selected."""
     strategy = given(**{name: options.pop(name) for name in _STRATEGY})
+    strategy |= {"canary_auto_promote": True} if options.pop("auto_promote") else {}
     document, labels = options.pop("document"), options.pop("labels")
     flags = [name for name in ("include_failed", "allow_downgrade") if options.pop(name)]
     body = {"project_id": project, "operation": operation, **document, **given(version=version, **options)}
     body |= dict.fromkeys(flags, True)
     if body.pop("keep_going", False):
         body["failure_strategy"] = "continue"
+    if "schedule_from" in body:
+        body["schedule_type"] = "scheduled"
     if labels:
         body["selector"] = {"labels": labels}
     if not {"client_ids", "selector", "auto_select_clients"} & body.keys():

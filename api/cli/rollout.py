@@ -34,6 +34,32 @@ def state_of(task: Task) -> str:
     return clean(f"{task['status']}: {reason}" if reason else task["status"])
 
 
+def waits_for_a_person(task: Task) -> bool:
+    """Whether it goes on only when somebody says so."""
+    hold = task.get("hold")
+    return hold is not None and hold["until"] is None and hold["kind"] in _WORDS_FOR
+
+
+_WORDS_FOR = {
+    "approval": "approve",
+    "canary": "promote",
+    "wave": "promote",
+    "failures": "resume",
+    "operator": "resume",
+}
+"""What ends a hold, by its kind."""
+
+
+def how_it_goes_on(task: Task) -> list[str]:
+    """What a person may say to a deploy task that waits for one."""
+    word, task_id = _WORDS_FOR[task["hold"]["kind"]], task["id"]
+    return [
+        f"let it go on: hoist {word} {task_id}",
+        f"start no further client: hoist cancel {task_id}",
+        f"take back whom it changed: hoist undo {task_id}",
+    ]
+
+
 def waves_of(task: Task) -> list[dict[str, Any]]:
     """A row for each wave of the plan: who is in it, and how many are where."""
     statuses = {result["client_id"]: result["status"] for result in task["results"]}

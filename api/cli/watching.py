@@ -6,7 +6,16 @@ from collections.abc import Callable
 from api.cli.errors import CliError, DeployTaskFailed, NotOver, NotReached
 from api.cli.output import Output
 from api.cli.release_api import ReleaseApi
-from api.cli.rollout import ENDED, Task, counts_of, headline, news_of, state_of
+from api.cli.rollout import (
+    ENDED,
+    Task,
+    counts_of,
+    headline,
+    how_it_goes_on,
+    news_of,
+    state_of,
+    waits_for_a_person,
+)
 from api.cli.screen import Screen, choose_screen
 
 INTERVAL_S = 1.0
@@ -46,7 +55,11 @@ def _until_over(api: ReleaseApi, task_id: str, screen: Screen, started: bool) ->
         task = _ask(api, task_id, screen)
         screen.show(task, news_of(before, task))
         started = started and task["status"] == "paused"
-        if task["status"] in ENDED or (task["status"] == "paused" and not started):
+        if (
+            task["status"] in ENDED
+            or waits_for_a_person(task)
+            or (task["status"] == "paused" and not started)
+        ):
             return task
         before = task
         time.sleep(max(INTERVAL_S, (time.monotonic() - began) * (SHARE - 1)))
@@ -76,7 +89,9 @@ def _raise_unless_completed(task: Task) -> None:
     task_id = task["id"]
     if task["status"] == "completed":
         return
-    if task["status"] == "paused":
+    if waits_for_a_person(task):
+        error = NotOver(f"deploy task {task_id} waits: {task['hold']['reason']}", how_it_goes_on(task))
+    elif task["status"] == "paused":
         error = NotOver(
             f"deploy task {task_id} is paused",
             [f"let it go on: hoist start {task_id}", f"end it: hoist cancel {task_id}"],

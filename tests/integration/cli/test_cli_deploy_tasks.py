@@ -56,7 +56,7 @@ def test_every_option_is_in_the_request(hoist, operator, fleet):
         "c": "already_at_version",
         "d": "excluded",
     }
-    assert task["strategy"] == {
+    assert task["strategy"] == Strategy().model_dump(mode="json") | {
         "waves": [2, "50%"],
         "max_parallel": 3,
         "max_failures": "10%",
