@@ -44,7 +44,13 @@ def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessR
 def judge_container_reports(session: Session, accepted: Sequence[Accepted[ContainerReport]]) -> None:
     """The same for containers."""
     seen = [
-        ContainersSeen(one.report.client_id, one.report.containers, one.reported_at, one.received_at)
+        ContainersSeen(
+            one.report.client_id,
+            one.report.containers,
+            one.reported_at,
+            one.received_at,
+            one.report.truncated,
+        )
         for one in accepted
         if one.newest
     ]

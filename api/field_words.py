@@ -54,6 +54,8 @@ WORDS: Mapping[str, str] = {
     "host": "The host that is connected to, from the client.",
     "host_ip": "The address of the host that it listens on.",
     "host_port": "The host's port; null: the engine chooses.",
+    "keep_previous": "How many previous containers are kept, stopped, for the way back (1).",
+    "truncated": "Whether some had to be left out, for the report would have been too large.",
     "image": "The image's name, with a tag or a digest.",
     "include_env": "Whether the environment is in the name.",
     "include_failed": "Also clients whose last attempt failed.",

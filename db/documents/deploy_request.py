@@ -63,6 +63,7 @@ class DeployTaskRequest(Request):
     timeout_s: Annotated[int, Field(strict=True, ge=1, le=86_400)] | None = None
     env: EnvironmentVariables = Field(default_factory=dict)
     container_naming: NamingOverride | None = None
+    keep_previous: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     created_by: Annotated[Text, Field(max_length=200)] | None = None
 
     @model_validator(mode="after")

@@ -37,11 +37,15 @@ def upgrade() -> None:
     op.execute(
         "UPDATE projects SET fence = coalesce((SELECT max(leases.fence) FROM leases WHERE leases.project_id = projects.id), 0)"
     )
+    for table in ("container_reports", "latest_container_reports"):
+        op.add_column(table, sa.Column("truncated", sa.Boolean(), nullable=False, server_default=sa.false()))
     _create_freezes()
 
 
 def downgrade() -> None:
     op.drop_table("freezes")
+    for table in ("latest_container_reports", "container_reports"):
+        op.drop_column(table, "truncated")
     op.drop_column("projects", "fence")
     for column in ("release_window", "require_approval"):
         op.drop_column("environments", column)
