@@ -61,10 +61,12 @@ def test_login_is_used_and_left_nowhere(fleet, docker_engine, registry):
 
 def places_with(secret: bytes, *roots: Path) -> list[Path]:
     """Files that have it in clear: logs, journals, both databases, homes, states."""
-    found = []
-    for root in roots:
-        for path in root.rglob("*"):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size < 200_000_000:
-                if secret in path.read_bytes():
-                    found.append(path)
-    return found
+    files = (path for root in roots for path in root.rglob("*"))
+    return [
+        path
+        for path in files
+        if path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size < 200_000_000
+        and secret in path.read_bytes()
+    ]
