@@ -49,6 +49,7 @@ ONE_AT_A_TIME = {
 """With several workers: tests that share what is expensive to start, or stands in its own way, go to one of them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name each test's group, by the fixtures that it asks for."""
     for item in items:
