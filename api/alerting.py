@@ -1,6 +1,7 @@
 """Alerts in the release API: reports are judged as they are kept, and what only time changes is looked after."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
+from tasks.alerting.prefect_events import PrefectEvents
 from tasks.alerting.processes import ProcessesSeen, judge_processes
 from tasks.alerting.sending import send_news
 from tasks.errors import PermanentTaskError
 
 READ_AGAIN_S = 60.0
+EVENTS = "HOIST_PREFECT_EVENTS"
 log = logging.getLogger("api")
 
 
@@ -83,7 +86,14 @@ class Messenger:
         if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
             self._channels, self._read_at = _channels(), time.monotonic()
         if self._channels is not None:
-            send_news(parts.database, self._channels, utc_now())
+            send_news(parts.database, self._channels, utc_now(), events=_events(parts))
+
+
+def _events(parts: Parts) -> PrefectEvents | None:
+    """Where Prefect's address is set, it hears of everything; HOIST_PREFECT_EVENTS=off keeps it from that."""
+    if parts.settings.prefect_url is None or os.environ.get(EVENTS) == "off":
+        return None
+    return PrefectEvents(parts.settings.prefect_url, os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _channels() -> tuple[Channel, ...] | None:

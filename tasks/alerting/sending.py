@@ -17,6 +17,7 @@ from db.models import Alert, Delivery, News, Project
 from db.queries import news as queries
 from db.session import Database
 from tasks.alerting.channels import Channel
+from tasks.alerting.prefect_events import PrefectEvents, event_of
 from tasks.alerting.silencing import Silencing
 
 GROUP_S = 30.0
@@ -54,18 +55,24 @@ def send_with_apprise(channel: Channel, message: Message) -> str | None:
 
 
 def send_news(
-    database: Database, channels: Sequence[Channel], now: datetime, send: Send = send_with_apprise
+    database: Database,
+    channels: Sequence[Channel],
+    now: datetime,
+    send: Send = send_with_apprise,
+    *,
+    events: PrefectEvents | None = None,
 ) -> int:
-    """Route and send what is due; answers how many messages left."""
+    """Route and send what is due; answers how many messages left. `events`: Prefect hears of all of it, too."""
     with database.read() as session:
         if not queries.is_anything_due(session, now):
             return 0
     with database.write() as session:
-        route_news(session, channels, now)
-    return sum(_send_to(database, channel, now, send) for channel in channels)
+        route_news(session, (*channels, *([events] if events else [])), now)
+    emitted = _emit(database, events, now) if events is not None else 0
+    return emitted + sum(_send_to(database, channel, now, send) for channel in channels)
 
 
-def route_news(session: Session, channels: Sequence[Channel], now: datetime) -> None:
+def route_news(session: Session, channels: Sequence[Channel | PrefectEvents], now: datetime) -> None:
     """Give each piece of news to the channels that want it. What is silenced waits for the silence's end."""
     waiting = queries.unrouted(session)
     if not waiting:
@@ -115,14 +122,38 @@ def _send_to(database: Database, channel: Channel, now: datetime, send: Send) ->
         return 0
     ids = [delivery_id for delivery_id, _, _ in taken]
     failure = send(channel, message_of([(line, level) for _, line, level in taken]))
+    _write_down(database, channel.name, ids, failure, now)
+    return 0 if failure else 1
+
+
+def _emit(database: Database, events: PrefectEvents, now: datetime) -> int:
+    with database.write() as session:
+        names = {row.id: row.name for row in session.execute(select(Project.id, Project.name))}
+        taken = [
+            (delivery_id, event_of(one, _alert_of(session, one), names.get(one.project_id or "")))
+            for delivery_id, one in queries.claim(session, events.name, now)
+        ]
+    if not taken:
+        return 0
+    failure = events.post([event for _, event in taken])
+    _write_down(database, events.name, [delivery_id for delivery_id, _ in taken], failure, now)
+    return 0 if failure else len(taken)
+
+
+def _alert_of(session: Session, one: News) -> Alert | None:
+    return session.get(Alert, one.alert_id) if one.alert_id is not None else None
+
+
+def _write_down(
+    database: Database, channel: str, ids: Sequence[str], failure: str | None, now: datetime
+) -> None:
     with database.write() as session:
         if failure is None:
             queries.mark_sent(session, ids, now)
-            return 1
+            return
         wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(queries.attempts_of(session, ids), 10))
-        log.warning("cannot notify %s: %s; trying again in %.0f s", channel.name, failure, wait_s)
+        log.warning("cannot notify %s: %s; trying again in %.0f s", channel, failure, wait_s)
         queries.mark_failed(session, ids, failure, now + timedelta(seconds=wait_s), now - GIVE_UP_AFTER)
-    return 0
 
 
 def _line(one: News) -> tuple[str, str]:
