@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import select
 
 from agent.client import AgentApi
-from agent.errors import AgentError, TransientAgentError
+from agent.errors import AgentError, PermanentAgentError, TransientAgentError
 from agent.wire.info import AgentInfo
 from db.models import Client, utc_now
 from db.session import Database
@@ -23,13 +23,16 @@ SHARD = 50
 AT_ONCE = 150
 """Clients that are asked at the same time: a thousand that don't answer are through within a round."""
 AGAIN_S = 1.0
+MOST_LINES = 10
+NOTHING_SENT = 0
+"""The status of a PermanentAgentError where there is no token, or no URL, to ask with."""
 ROUND_S = 240.0
 """After it nobody more is asked: the next round goes on with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of asking one client. `online` None: it was not asked. `error`: what it would not do."""
+    """What came of asking one client. `online` None: it was not, or could not be asked. `error`: what it would not do."""
 
     client_id: str
     online: bool | None
@@ -65,10 +68,17 @@ async def ask_clients(name: str, clients: Sequence[str]) -> list[Answer]:  # noq
     round_ = ROUND.get()
     answers = await asyncio.gather(*(_ask_in_turn(round_, round_.clients[client]) for client in clients))
     await asyncio.to_thread(_write, round_, answers)
-    for one in answers:
-        if one.error:
-            get_run_logger().warning("%s: %s", one.client_id, one.error)
+    _log(round_, answers)
     return answers
+
+
+def _log(round_: Round, answers: Sequence[Answer]) -> None:
+    """What is new of those that did not do as asked: an outage is not told anew by each round."""
+    news = [one for one in answers if one.error and round_.clients[one.client_id].was_online is not False]
+    for one in news[:MOST_LINES]:
+        get_run_logger().warning("%s: %s", one.client_id, one.error)
+    if len(news) > MOST_LINES:
+        get_run_logger().warning("… and %d more", len(news) - MOST_LINES)
 
 
 async def _ask_in_turn(round_: Round, client: AskedClient) -> Answer:
@@ -93,7 +103,10 @@ async def _ask(client: AskedClient, http: httpx.AsyncClient, ask_timeout_s: floa
                     client.client_id, False, error=f"can't be reached: {str(error) or 'no answer in time'}"
                 )
             await asyncio.sleep(AGAIN_S)
-        except AgentError as error:
+        except PermanentAgentError as error:
+            if error.status == NOTHING_SENT:
+                never = client.was_online is None
+                return Answer(client.client_id, None if never else False, error=str(error))
             return Answer(client.client_id, True, error=str(error))
     if info.client_id != client.client_id:
         return Answer(client.client_id, False, error=f"the agent at its address is {info.client_id}'s")

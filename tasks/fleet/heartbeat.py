@@ -59,7 +59,7 @@ def said(answers: Sequence[Answer]) -> str:
     asked = [one for one in answers if one.online is not None]
     online = sum(one.online is True for one in asked)
     right = sum(one.put_right for one in asked)
-    rest = f"; no time for {len(answers) - len(asked)}" if len(asked) < len(answers) else ""
+    rest = f"; {len(answers) - len(asked)} could not be asked" if len(asked) < len(answers) else ""
     return (
         f"{len(asked)} were asked: {online} online, {len(asked) - online} offline, "
         f"{right} monitors put right{rest}"
