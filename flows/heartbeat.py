@@ -7,11 +7,13 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from tasks.fleet.heartbeat import ask_the_silent
+from tasks.run_names import named_by_time
+from tasks.upgrade_run import REFUSALS, refuse
 
 
 @flow(
     name="heartbeat",
-    flow_run_name="heartbeat",
+    flow_run_name=named_by_time("heartbeat"),
     description="Ask the clients that have been silent, mark them online or offline, put their monitors right.",
     persist_result=False,
     timeout_seconds=280,
@@ -26,4 +28,7 @@ async def heartbeat(
         silent_for_s: a client of which nothing was heard for so many seconds is asked.
         ask_timeout_s: how long one client may take to answer, in seconds; it is asked twice.
     """
-    return await ask_the_silent(silent_for_s, ask_timeout_s)
+    try:
+        return await ask_the_silent(silent_for_s, ask_timeout_s)
+    except REFUSALS as error:
+        return refuse(error)

@@ -1,5 +1,9 @@
 """What runs are called and tagged."""
 
+from collections.abc import Callable
+
+from prefect.runtime import flow_run
+
 from db.documents.plan import Plan
 
 
@@ -24,3 +28,13 @@ def run_tags(project: str, environment: str | None, operation: str) -> list[str]
     return ["hoist", f"project:{project}", f"operation:{operation}"] + (
         [f"environment:{environment}"] if environment else []
     )
+
+
+def named_by_time(flow: str) -> Callable[[], str]:
+    """For `flow_run_name` of a scheduled flow: `heartbeat 2030-01-02 03:05`, the time (UTC) that it was meant for."""
+
+    def name() -> str:
+        meant_for = flow_run.scheduled_start_time
+        return f"{flow} {meant_for:%Y-%m-%d %H:%M}"
+
+    return name

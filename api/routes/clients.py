@@ -42,6 +42,9 @@ def client_answer(client: Client) -> ClientAnswer:
         labels=client.labels,
         has_token=client.token_encrypted is not None,
         held=held,
+        online=client.online,
+        online_since=client.online_since,
+        heard_at=client.heard_at,
         created_at=client.created_at,
         updated_at=client.updated_at,
     )

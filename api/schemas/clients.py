@@ -76,13 +76,19 @@ class HoldAnswer(Answer):
 
 
 class ClientAnswer(Resource):
-    """A client. `id` is its `client_id`; `has_token` says whether a token for its agent is kept."""
+    """A client. `id` is its `client_id`; `has_token` says whether a token for its agent is kept.
+
+    `online` null: it was never asked, nor heard of; `online_since`: since when it is or is not; `heard_at`: when last.
+    """
 
     client_id: str
     url: str
     labels: dict[str, str]
     has_token: bool
     held: HoldAnswer | None
+    online: bool | None
+    online_since: UtcDatetime | None
+    heard_at: UtcDatetime | None
 
 
 class ClientCreated(ClientAnswer):

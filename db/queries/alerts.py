@@ -8,7 +8,15 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from db.models import Alert, AlertMemory, DeployResult, DeployTask, Installation, Silence
+from db.models import (
+    Alert,
+    AlertMemory,
+    DeployResult,
+    DeployTask,
+    Installation,
+    LatestContainerReport,
+    Silence,
+)
 from db.queries.paging import page_of
 
 T = TypeVar("T")
@@ -140,12 +148,31 @@ def active_silences(session: Session, now: datetime) -> Sequence[Silence]:
 
 def orphans(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
     """Alerts of what is not installed (any more): nobody's report will end them."""
+    return _orphans(session, types, limit)
+
+
+def container_orphans(
+    session: Session, types: Collection[str], reported_before: datetime, limit: int = 500
+) -> Sequence[Alert]:
+    """Likewise of containers; those of a client that goes on reporting its containers are ended by its reports."""
+    reported = select(LatestContainerReport.client_id).where(
+        LatestContainerReport.client_id == Alert.client_id,
+        LatestContainerReport.received_at >= reported_before,
+    )
+    return _orphans(session, types, limit, ~reported.exists())
+
+
+def _orphans(
+    session: Session, types: Collection[str], limit: int, *conditions: ColumnElement[bool]
+) -> Sequence[Alert]:
     there = select(Installation.id).where(
         Installation.client_id == Alert.client_id,
         Installation.project_id == Alert.project_id,
         or_(Installation.status == "installed", Installation.status == "failed"),
     )
-    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
+    query = select(Alert).where(
+        Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists(), *conditions
+    )
     return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 

@@ -32,6 +32,12 @@ def channels_told(session: Session, alert_id: str) -> set[str]:
     return set(session.scalars(query.where(News.alert_id == alert_id, News.event == "firing")))
 
 
+def is_firing_unrouted(session: Session, alert_id: str) -> bool:
+    """Whether the alert's firing is still to be given to channels, by another sender just now perhaps."""
+    query = select(News.id).where(News.alert_id == alert_id, News.event == "firing", News.routed_at.is_(None))
+    return session.scalar(query.limit(1)) is not None
+
+
 def last_sent(session: Session, channel: str) -> datetime | None:
     """When the channel got its last message."""
     return session.scalar(select(func.max(Delivery.sent_at)).where(Delivery.channel == channel))

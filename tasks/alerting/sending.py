@@ -102,6 +102,8 @@ def _who_is_told(
     if alert is None:
         return wanting
     if one.event == "resolved":
+        if queries.is_firing_unrouted(session, alert.id):
+            return None
         told = queries.channels_told(session, alert.id)
         return [name for name in wanting if name in told]
     if silencing.silences(alert):

@@ -1,9 +1,10 @@
 """The heartbeat's question: is the agent there, and does it watch what is installed? A shard of clients in one task run."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 from prefect import get_run_logger, task
@@ -11,25 +12,48 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import select
 
 from agent.client import AgentApi
-from agent.errors import AgentError, TransientAgentError
+from agent.errors import AgentError, PermanentAgentError, TransientAgentError
+from agent.wire.info import AgentInfo
 from db.models import Client, utc_now
 from db.session import Database
 from tasks.decisions.monitoring import decide_monitors
-from tasks.fleet.silence import SilentClient, mark
+from tasks.fleet.silence import AskedClient, mark
 
 SHARD = 50
-AT_ONCE = 25
-"""Clients of a shard that are asked at the same time."""
+AT_ONCE = 150
+"""Clients that are asked at the same time: a thousand that don't answer are through within a round."""
+AGAIN_S = 1.0
+MOST_LINES = 10
+NOTHING_SENT = 0
+"""The status of a PermanentAgentError where there is no token, or no URL, to ask with."""
+ROUND_S = 240.0
+"""After it nobody more is asked: the next round goes on with them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What came of asking one client. `error`: what it would not do."""
+class Answer:
+    """What came of asking one client. `online` None: it was not, or could not be asked. `error`: what it would not do."""
 
     client_id: str
-    online: bool
+    online: bool | None
     put_right: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the shards of one round share. `deadline`: of time.monotonic()."""
+
+    clients: Mapping[str, AskedClient]
+    database: Database
+    http: httpx.AsyncClient
+    ask_timeout_s: float
+    deadline: float
+    slots: asyncio.Semaphore
+
+
+ROUND: ContextVar[Round] = ContextVar("round")
+"""The round that a task belongs to: tasks take ids, and find what they need here."""
 
 
 @task(
@@ -37,66 +61,83 @@ class Heard:
     task_run_name="{name}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    timeout_seconds=240,
+    timeout_seconds=270,
 )
-async def ask_clients(
-    name: str,  # noqa: ARG001 (the task run's)
-    clients: Sequence[Any],
-    database: Any,
-    http: Any,
-    ask_timeout_s: float,
-) -> list[Heard]:
+async def ask_clients(name: str, clients: Sequence[str]) -> list[Answer]:  # noqa: ARG001 (the task run's name)
     """Ask each, put its monitors right, write down who is online; answers what was heard."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def ask(client: SilentClient) -> Heard:
-        async with gate:
-            return await _ask(client, http, ask_timeout_s)
-
-    heard = await asyncio.gather(*(ask(client) for client in clients))
-    await asyncio.to_thread(_write, database, heard)
-    for one in heard:
-        if one.error:
-            get_run_logger().warning("%s: %s", one.client_id, one.error)
-    return heard
+    round_ = ROUND.get()
+    answers = await asyncio.gather(*(_ask_in_turn(round_, round_.clients[client]) for client in clients))
+    await asyncio.to_thread(_write, round_, answers)
+    _log(round_, answers)
+    return answers
 
 
-async def _ask(client: SilentClient, http: httpx.AsyncClient, ask_timeout_s: float) -> Heard:
-    """Twice, where it can't be reached at first: a lost packet makes nobody offline."""
+def _log(round_: Round, answers: Sequence[Answer]) -> None:
+    """What is new of those that did not do as asked: an outage is not told anew by each round."""
+    news = [one for one in answers if one.error and round_.clients[one.client_id].was_online is not False]
+    for one in news[:MOST_LINES]:
+        get_run_logger().warning("%s: %s", one.client_id, one.error)
+    if len(news) > MOST_LINES:
+        get_run_logger().warning("… and %d more", len(news) - MOST_LINES)
+
+
+async def _ask_in_turn(round_: Round, client: AskedClient) -> Answer:
+    async with round_.slots:
+        if time.monotonic() > round_.deadline:
+            return Answer(client.client_id, None)
+        return await _ask(client, round_.http, round_.ask_timeout_s)
+
+
+async def _ask(client: AskedClient, http: httpx.AsyncClient, ask_timeout_s: float) -> Answer:
+    """Again, where it can't be reached at first: a lost packet makes nobody offline. Once, where it is offline already."""
     api = AgentApi(http, client.url, client.token or "", client_id=client.client_id)
-    for attempt in (1, 2):
+    attempts = 1 if client.was_online is False else 2
+    for attempt in range(1, attempts + 1):
         try:
             async with asyncio.timeout(ask_timeout_s):
-                return await _look(client, api)
+                info = await api.info()
+            break
         except (TransientAgentError, TimeoutError) as error:
-            if attempt == 2:
-                return Heard(
-                    client.client_id, False, error=f"can't be reached: {error or 'no answer in time'}"
+            if attempt == attempts:
+                return Answer(
+                    client.client_id, False, error=f"can't be reached: {str(error) or 'no answer in time'}"
                 )
-            await asyncio.sleep(1)
-        except AgentError as error:
-            return Heard(client.client_id, True, error=str(error))
-    raise AssertionError("it was asked twice")
-
-
-async def _look(client: SilentClient, api: AgentApi) -> Heard:
-    info = await api.info()
+            await asyncio.sleep(AGAIN_S)
+        except PermanentAgentError as error:
+            if error.status == NOTHING_SENT:
+                never = client.was_online is None
+                return Answer(client.client_id, None if never else False, error=str(error))
+            return Answer(client.client_id, True, error=str(error))
     if info.client_id != client.client_id:
-        return Heard(client.client_id, False, error=f"the agent at its address is {info.client_id}'s")
-    changes = decide_monitors(client.monitors, await api.monitors(), info.features, client.leave)
-    for project_id, monitor in changes.put.items():
-        await api.put_monitor(project_id, monitor)
-    for project_id in changes.delete:
-        await api.delete_monitor(project_id)
-    return Heard(client.client_id, True, len(changes.put) + len(changes.delete))
+        return Answer(client.client_id, False, error=f"the agent at its address is {info.client_id}'s")
+    return await _put_right(client, api, info, ask_timeout_s)
 
 
-def _write(database: Database, heard: Sequence[Heard]) -> None:
+async def _put_right(client: AskedClient, api: AgentApi, info: AgentInfo, timeout_s: float) -> Answer:
+    """It is there; whatever becomes of its monitors, the next round looks again."""
+    done = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            changes = decide_monitors(client.monitors, await api.monitors(), info.features, client.leave)
+            for project_id, monitor in changes.put.items():
+                await api.put_monitor(project_id, monitor)
+                done += 1
+            for project_id in changes.delete:
+                await api.delete_monitor(project_id)
+                done += 1
+    except (AgentError, TimeoutError) as error:
+        said = str(error) or "no answer in time"
+        return Answer(client.client_id, True, done, f"cannot put its monitors right: {said}")
+    return Answer(client.client_id, True, done)
+
+
+def _write(round_: Round, answers: Sequence[Answer]) -> None:
     now = utc_now()
-    with database.write() as session:
-        ids = [one.client_id for one in heard]
+    with round_.database.write() as session:
+        ids = [one.client_id for one in answers]
         query = select(Client.client_id, Client.online).where(Client.client_id.in_(ids))
         was = {row.client_id: row.online for row in session.execute(query)}
-        for one in heard:
-            if one.client_id in was:
+        for one in answers:
+            unreachable = one.online is False and round_.clients[one.client_id].reporting
+            if one.online is not None and one.client_id in was and not unreachable:
                 mark(session, one.client_id, online=one.online, was=was[one.client_id], at=now)

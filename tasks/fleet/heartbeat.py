@@ -1,6 +1,8 @@
 """One round of the heartbeat: whom it asks, and what came of it."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,38 +14,53 @@ from agent.transport import caller_tls
 from db.models import utc_now
 from db.secrets import load_secret_key
 from db.session import Database, open_database
-from tasks.fleet.asking import SHARD, Heard, ask_clients
-from tasks.fleet.silence import SilentClient, find_silent, mark_heard
+from tasks.fleet.asking import AT_ONCE, ROUND, ROUND_S, SHARD, Answer, Round, ask_clients
+from tasks.fleet.silence import AskedClient, find_to_ask, mark_heard
 
 
 async def ask_the_silent(silent_for_s: float, ask_timeout_s: float) -> State[Any]:
     """Mark who is heard of, ask the others; the counts are in the state's message."""
     database = await asyncio.to_thread(open_database)
     try:
-        silent = await asyncio.to_thread(_find, database, timedelta(seconds=silent_for_s))
-        async with agent_http_client(tls=caller_tls()) as http:
-            shards = [silent[start : start + SHARD] for start in range(0, len(silent), SHARD)]
-            heard: list[Heard] = []
-            for number, shard in enumerate(shards):
-                name = f"clients {number * SHARD + 1}–{number * SHARD + len(shard)}"
-                heard += await ask_clients(name, shard, database, http, ask_timeout_s)
+        asked = await asyncio.to_thread(_find, database, silent_for_s)
+        async with agent_http_client(AT_ONCE, tls=caller_tls()) as http:
+            clients = {client.client_id: client for client in asked}
+            deadline = time.monotonic() + ROUND_S
+            ROUND.set(
+                Round(clients, database, http, ask_timeout_s, deadline, slots=asyncio.Semaphore(AT_ONCE))
+            )
+            answers = await asyncio.gather(*(ask_clients(*shard) for shard in shards_of(list(clients))))
     finally:
         database.close()
-    return Completed(message=said(heard))
+    return Completed(message=said([one for shard in answers for one in shard]))
 
 
-def _find(database: Database, silent_for: timedelta) -> list[SilentClient]:
+def shards_of(clients: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """Fifty in one task run, and what that is called."""
+    parts = (clients[start : start + SHARD] for start in range(0, len(clients), SHARD))
+    return [
+        (f"clients {number * SHARD + 1}–{number * SHARD + len(part)}", part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _find(database: Database, silent_for_s: float) -> list[AskedClient]:
     now = utc_now()
     with database.write() as session:
-        mark_heard(session, now, silent_for)
+        mark_heard(session, now, timedelta(seconds=silent_for_s))
     with database.read() as session:
-        return find_silent(session, load_secret_key(), now, silent_for)
+        return find_to_ask(session, load_secret_key(), now, silent_for_s)
 
 
-def said(heard: list[Heard]) -> str:
-    """`12 were silent: 10 online, 2 offline, 3 monitors put right`."""
-    online = sum(one.online for one in heard)
-    right = sum(one.put_right for one in heard)
-    if not heard:
-        return "nobody was silent"
-    return f"{len(heard)} were silent: {online} online, {len(heard) - online} offline, {right} monitors put right"
+def said(answers: Sequence[Answer]) -> str:
+    """`12 were asked: 10 online, 2 offline, 3 monitors put right`."""
+    if not answers:
+        return "nobody had to be asked"
+    asked = [one for one in answers if one.online is not None]
+    online = sum(one.online is True for one in asked)
+    right = sum(one.put_right for one in asked)
+    rest = f"; {len(answers) - len(asked)} could not be asked" if len(asked) < len(answers) else ""
+    return (
+        f"{len(asked)} were asked: {online} online, {len(asked) - online} offline, "
+        f"{right} monitors put right{rest}"
+    )

@@ -1,32 +1,22 @@
 """Clients that are offline, as alerts; and alerts of what is not there any more."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client
-from db.queries.alerts import orphans
+from db.queries.alerts import container_orphans, orphans
+from tasks.alerting import containers, processes
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
-from tasks.decisions.alerts import Timing
-from tasks.decisions.observed import Observed
+from tasks.decisions.client_watching import OFFLINE, observe_client
 
-OFFLINE = "client_offline"
-INSTALLED_TYPES = (
-    "process_exit",
-    "process_restart",
-    "process_cpu_high",
-    "process_memory_high",
-    "container_stopped",
-    "container_restarted",
-    "container_unhealthy",
-    "container_cpu_high",
-    "container_memory_high",
-)
+NOT_REPORTED_FOR = timedelta(minutes=15)
+"""A client that reported no containers for so long ends no alert of them itself."""
 
 
-def judge_offline(session: Session, now: datetime, for_s: float) -> int:
+def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: float = 0.0) -> int:
     """Fire for every client that has been offline for so long, resolve for those that are back; answers how many are offline.
 
     A client that was never asked nor heard of is neither.
@@ -39,7 +29,14 @@ def judge_offline(session: Session, now: datetime, for_s: float) -> int:
         if client.online and alert is None:
             continue
         since = client.online_since or now
-        observed = _observed(client, since, for_s)
+        observed = observe_client(
+            client.client_id,
+            online=client.online is True,
+            since=since,
+            heard_at=client.heard_at,
+            for_s=for_s,
+            keep_firing_s=keep_firing_s,
+        )
         place = Place(client.client_id, client.labels)
         alerts = [alert] if alert is not None else []
         if alert is None and not client.online:
@@ -54,7 +51,10 @@ def judge_offline(session: Session, now: datetime, for_s: float) -> int:
 
 def end_orphans(session: Session, now: datetime) -> int:
     """Alerts of what is not installed any more end; answers how many."""
-    found = orphans(session, INSTALLED_TYPES)
+    found = [
+        *orphans(session, processes.TYPES),
+        *container_orphans(session, containers.TYPES, now - NOT_REPORTED_FOR),
+    ]
     for alert in found:
         end_alert(session, alert, now)
     return len(found)
@@ -63,21 +63,6 @@ def end_orphans(session: Session, now: datetime) -> int:
 def _live(session: Session) -> dict[str, Alert]:
     query = select(Alert).where(Alert.type == OFFLINE, Alert.resolved_at.is_(None)).with_for_update()
     return {alert.client_id or "": alert for alert in session.scalars(query)}
-
-
-def _observed(client: Client, since: datetime, for_s: float) -> Observed:
-    return Observed(
-        OFFLINE,
-        client.client_id,
-        not client.online,
-        Timing(for_s=for_s, stale_after_s=86_400),
-        f"client {client.client_id} has not been heard of since {_last(client, since)}",
-    )
-
-
-def _last(client: Client, since: datetime) -> str:
-    at = client.heard_at or since
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def firing(session: Session, limit: int) -> Sequence[Alert]:

@@ -1,7 +1,7 @@
-"""Who has been silent, or reports something else than what is installed: whom the heartbeat asks."""
+"""Who is to be asked, read from the database: what was heard of each client, and what is installed there."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,25 +21,28 @@ from db.models import (
 )
 from db.queries.alerts import deploying_pairs
 from db.secrets import SecretBox
+from tasks.decisions.asking import Expected, Heard, Said, is_reporting, order_of, why_ask
 from tasks.monitors import make_monitor
-
-INTERVALS = 2.5
-"""A client that missed two reports is silent."""
 
 
 @dataclass(frozen=True, slots=True)
-class SilentClient:
-    """One to be asked, and what it should be watching. `leave`: projects to be left alone now."""
+class AskedClient:
+    """One to be asked, and what it should be watching. `leave`: projects to be left alone now.
+
+    `reporting`: its reports come in, so it is online whether or not it can be reached.
+    """
 
     client_id: str
     url: str
     token: str | None = field(repr=False)
     monitors: dict[str, PutMonitor]
     leave: frozenset[str]
+    was_online: bool | None
+    reporting: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Installed:
     installation: Installation
     project_type: str
     version: Version | None
@@ -60,7 +63,10 @@ def mark_heard(session: Session, now: datetime, within: timedelta) -> None:
 
 def mark(session: Session, client_id: str, *, online: bool, was: bool | None, at: datetime) -> None:
     """Write down whether it is online; since when, where that is new."""
-    values: dict[str, object] = {"online": online}
+    values: dict[str, object] = {
+        "online": online,
+        "updated_at": Client.updated_at,
+    }  # nobody changed the client
     if online:
         values["heard_at"] = at
     if online is not was:
@@ -68,29 +74,33 @@ def mark(session: Session, client_id: str, *, online: bool, was: bool | None, at
     session.execute(update(Client).where(Client.client_id == client_id).values(**values))
 
 
-def find_silent(
-    session: Session, secrets: SecretBox, now: datetime, silent_for: timedelta
-) -> list[SilentClient]:
-    """Clients of which nothing was heard for so long, or that don't report what is installed there; by client id.
-
-    One with installations is silent if any of them is; without, if it hasn't been heard of.
-    """
-    wanted = _installed(session)
-    reported = _reported_versions(session)
+def find_to_ask(
+    session: Session, secrets: SecretBox, now: datetime, silent_for_s: float
+) -> list[AskedClient]:
+    """Clients that are to be asked now, held ones too; those that are known to be offline last."""
+    installed, said = _installed(session), _said(session)
     columns = (LatestContainerReport.client_id, LatestContainerReport.received_at)
     containers = {row.client_id: row.received_at for row in session.execute(select(*columns))}
-    clients = session.scalars(select(Client).order_by(Client.client_id)).all()
+    clients = session.scalars(select(Client)).all()
     deploying = deploying_pairs(session, {client.client_id for client in clients})
-    silent = []
+    asked = []
     for client in clients:
-        mine = wanted.get(client.client_id, [])
-        if not _is_silent(client, mine, reported, containers, now=now, silent_for=silent_for):
-            continue
-        silent.append(_silent_client(client, mine, deploying, secrets))
-    return silent
+        mine = installed.get(client.client_id, [])
+        heard = Heard(
+            client.client_id,
+            client.created_at,
+            client.heard_at,
+            containers.get(client.client_id),
+            said.get(client.client_id, {}),
+        )
+        expected = {one.installation.project_id: _expected(one) for one in mine}
+        if why_ask(heard, expected, now, silent_for_s) is not None:
+            reporting = is_reporting(heard, now, silent_for_s)
+            asked.append(_asked(client, mine, deploying, secrets, reporting=reporting))
+    return sorted(asked, key=lambda one: order_of(was_online=one.was_online, client_id=one.client_id))
 
 
-def _installed(session: Session) -> dict[str, list[_Wanted]]:
+def _installed(session: Session) -> Mapping[str, Sequence[_Installed]]:
     query = (
         select(Installation, Project.type, Version)
         .join(Project, Project.id == Installation.project_id)
@@ -100,53 +110,50 @@ def _installed(session: Session) -> dict[str, list[_Wanted]]:
         )
         .where(Installation.status.in_(("installed", "failed")))
     )
-    found: dict[str, list[_Wanted]] = defaultdict(list)
+    found: dict[str, list[_Installed]] = defaultdict(list)
     for installation, project_type, version in session.execute(query):
-        found[installation.client_id].append(_Wanted(installation, project_type, version))
+        found[installation.client_id].append(_Installed(installation, project_type, version))
     return found
 
 
-def _reported_versions(session: Session) -> dict[tuple[str, str], tuple[str, datetime]]:
+def _said(session: Session) -> Mapping[str, Mapping[str, Said]]:
     query = select(
         LatestProcessReport.client_id,
         LatestProcessReport.project_id,
         ProcessSet.version,
+        ProcessSet.unmatched_rules,
+        ProcessSet.definitions,
         LatestProcessReport.received_at,
     ).join(ProcessSet, ProcessSet.id == LatestProcessReport.set_id)
-    return {(client, project): (version, at) for client, project, version, at in session.execute(query)}
+    found: dict[str, dict[str, Said]] = defaultdict(dict)
+    for client_id, project_id, version, unmatched, definitions, at in session.execute(query):
+        rules = frozenset(unmatched).union(one["matched_by"] for one in definitions)
+        found[client_id][project_id] = Said(version, rules, at)
+    return found
 
 
-def _is_silent(
+def _expected(one: _Installed) -> Expected:
+    version, installation = one.version, one.installation
+    config = version.process_config if version is not None else None
+    rules = frozenset(rule.name for rule in config.rules) if config is not None else frozenset()
+    return Expected(
+        version=installation.version,
+        rules=rules if version is not None else None,
+        processes=one.project_type == "script" or bool(rules),
+        containers=one.project_type == "container",
+        interval_s=float(config.collect_interval if config is not None else 60),
+        changed=version is not None and version.updated_at > installation.last_updated_at,
+    )
+
+
+def _asked(
     client: Client,
-    mine: Sequence[_Wanted],
-    reported: dict[tuple[str, str], tuple[str, datetime]],
-    containers: dict[str, datetime],
+    mine: Sequence[_Installed],
+    deploying: Collection[tuple[str, str]],
+    secrets: SecretBox,
     *,
-    now: datetime,
-    silent_for: timedelta,
-) -> bool:
-    if not mine:
-        return client.heard_at is None or client.heard_at <= now - silent_for
-    for one in mine:
-        config = one.version.process_config if one.version is not None else None
-        interval = timedelta(seconds=INTERVALS * (config.collect_interval if config else 60))
-        longest = max(silent_for, interval)
-        if (
-            one.project_type != "script"
-            and containers.get(client.client_id, client.created_at) <= now - longest
-        ):
-            return True
-        if one.project_type != "script" and not (config and config.rules):
-            continue
-        said = reported.get((client.client_id, one.installation.project_id))
-        if said is None or said[1] <= now - longest or said[0] != one.installation.version:
-            return True
-    return False
-
-
-def _silent_client(
-    client: Client, mine: Sequence[_Wanted], deploying: Collection[tuple[str, str]], secrets: SecretBox
-) -> SilentClient:
+    reporting: bool,
+) -> AskedClient:
     monitors: dict[str, PutMonitor] = {}
     leave = {project_id for client_id, project_id in deploying if client_id == client.client_id}
     for one in mine:
@@ -164,4 +171,6 @@ def _silent_client(
             containers=one.project_type == "container",
         )
     token = secrets.decrypt(client.token_encrypted) if client.token_encrypted else None
-    return SilentClient(client.client_id, client.url, token, monitors, frozenset(leave))
+    return AskedClient(
+        client.client_id, client.url, token, monitors, frozenset(leave), client.online, reporting
+    )

@@ -1,6 +1,9 @@
 """One round of the watch: what time alone changes is judged, what is unsent is sent, the fleet's tables are shown."""
 
 import asyncio
+import os
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -8,11 +11,12 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from sqlalchemy.orm import Session
 
 from db.models import utc_now
 from db.session import Database, open_database
 from tasks.alerting.changing import apply_time
-from tasks.alerting.channels import load_channels
+from tasks.alerting.channels import NOTIFY_FILE, load_channels
 from tasks.alerting.sending import send_news
 from tasks.artifacts import best_effort
 from tasks.errors import PermanentTaskError
@@ -21,36 +25,42 @@ from tasks.fleet.tables import Tables, read_tables
 
 HEALTH_KEY = "fleet-health"
 ALERTS_KEY = "firing-alerts"
+MOST_BATCHES = 100
 
 
-async def watch_fleet(offline_for_s: float) -> State[Any]:
+async def watch_fleet(offline_for_s: float, keep_firing_s: float) -> State[Any]:
     """Judge, send, show; the fleet in one line is the state's message."""
-    await judge_by_time(offline_for_s)
+    await judge_by_time(offline_for_s, keep_firing_s)
     await send_unsent()
     return Completed(message=await show_fleet())
 
 
 @task(name="judge_by_time", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120, retries=2)
-async def judge_by_time(offline_for_s: float) -> None:
+async def judge_by_time(offline_for_s: float, keep_firing_s: float) -> None:
     """Who is offline for too long, what has waited long enough, what was kept firing, what is not there any more."""
 
     def judge(database: Database) -> None:
+        now = utc_now()
         with database.write() as session:
-            now = utc_now()
-            judge_offline(session, now, offline_for_s)
-            end_orphans(session, now)
-            apply_time(session, now)
+            judge_offline(session, now, offline_for_s, keep_firing_s)
+        for change in (end_orphans, apply_time):
+            _repeat(database, change, now)
 
     await _with_database(judge)
 
 
 @task(name="send_unsent", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120)
 async def send_unsent() -> int:
-    """What the release API has not sent; answers how many messages left."""
+    """What the release API has not sent; answers how many messages left.
+
+    Where this process knows no channels it leaves news alone: the release API may know some.
+    """
 
     def send(database: Database) -> int:
         try:
-            return send_news(database, load_channels(), utc_now())
+            if os.environ.get(NOTIFY_FILE):
+                return send_news(database, load_channels(), utc_now())
+            return 0
         except PermanentTaskError as error:
             get_run_logger().error("%s", error)
             return 0
@@ -72,6 +82,14 @@ async def show_fleet() -> str:
     fires = acreate_table_artifact(tables.alerts, key=ALERTS_KEY, description=f"{tables.firing} alerts fire")
     await best_effort("show what fires", fires)
     return tables.summary
+
+
+def _repeat(database: Database, change: Callable[[Session, datetime], int], now: datetime) -> None:
+    """Some in one transaction, until there are no more; what comes meanwhile is the next round's."""
+    for _ in range(MOST_BATCHES):
+        with database.write() as session:
+            if not change(session, now):
+                return
 
 
 async def _with_database(work: Any) -> Any:

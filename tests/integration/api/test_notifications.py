@@ -217,6 +217,32 @@ def test_served_api_sends_by_itself_and_a_restarted_one_does_not_repeat(
     assert hook.titles == [alert.title]
 
 
+def test_many_senders_at_once_send_each_piece_once(database, hook):
+    """The release API and the flow `watch`, several of each."""
+    with database.write() as session:
+        ids = [fire(session, number).id for number in range(1, 41)]
+    with database.write() as session:
+        for alert_id in ids[:20]:
+            end_alert(session, session.get_one(Alert, alert_id), later(1))
+    channels = [Channel(ChannelConfig(name=f"c{number}", url=hook.url), hook.url) for number in range(3)]
+    begin = threading.Barrier(8)
+
+    def work():
+        begin.wait()
+        for seconds in (2, 40, 80, 120):
+            send_news(database, channels, later(seconds))
+
+    senders = [threading.Thread(target=work) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(120)
+    assert deliveries(database).count(("c0", "sent", 1)) == 60
+    assert set(deliveries(database)) == {(f"c{number}", "sent", 1) for number in range(3)}
+    told = sum(int(title.split(" ")[0]) if " messages: " in title else 1 for title in hook.titles)
+    assert told == 180
+
+
 def test_channel_takes_its_url_from_the_environment(hook, tmp_path):
     path = tmp_path / "notify.toml"
     path.write_text(

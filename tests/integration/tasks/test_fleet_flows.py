@@ -1,4 +1,4 @@
-"""The scheduled flows against a real Prefect server and simulated agents: heartbeat, watch, retention."""
+"""The scheduled flows against a real Prefect server and simulated agents: heartbeat and watch."""
 
 import asyncio
 import json
@@ -9,11 +9,11 @@ from prefect.client.orchestration import get_client
 from sqlalchemy import delete, select, update
 
 from benchmarks.rollout.agents import Behaviour
-from db.models import Alert, Client, Delivery, Installation, LatestContainerReport, News, utc_now
+from db.models import Alert, Client, Installation, LatestContainerReport, News, utc_now
 from flows.heartbeat import heartbeat
-from flows.retention import retention
 from flows.watch import watch
-from tests.integration.tasks.test_upgrade_flow import run
+from tasks.fleet import asking
+from tasks.fleet import heartbeat as round_of
 
 
 async def beat(**values):
@@ -42,7 +42,7 @@ def put_back(shop, minutes, *client_ids):
 async def test_silent_clients_are_asked_and_marked_online_or_offline(shop):
     shop.client("c2").behaviour = Behaviour(down=True)
     state = await beat(ask_timeout_s=2)
-    assert state.message.startswith("4 were silent: 3 online, 1 offline")
+    assert state.message.startswith("4 were asked: 3 online, 1 offline")
     rows = client_rows(shop)
     assert {client: row.online for client, row in rows.items()} == {
         "c1": True,
@@ -67,14 +67,15 @@ async def test_client_that_answers_as_another_is_offline(quick_shop):
     assert client_rows(quick_shop)["c1"].online is False
 
 
-async def test_client_whose_reports_come_in_is_not_asked(quick_shop):
+async def test_client_that_reports_is_online_even_where_it_cannot_be_reached(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
     with quick_shop.database.write() as session:
         session.execute(delete(Installation))
         session.add(
             LatestContainerReport(client_id="c1", containers=(), reported_at=utc_now(), received_at=utc_now())
         )
-    state = await beat()
-    assert state.message.startswith("7 were silent"), state.message
+    state = await beat(ask_timeout_s=2)
+    assert "1 offline" in state.message, "it reports what is not installed, so it is asked"
     assert client_rows(quick_shop)["c1"].online is True
 
 
@@ -186,13 +187,19 @@ async def test_tables_show_the_worst_first(quick_shop):
 
 async def test_thousand_clients_are_tens_of_task_runs(quick_shop):
     with quick_shop.database.write() as session:
-        address = session.get_one(Client, "c1").url
+        address, token = session.get_one(Client, "c1").url, session.get_one(Client, "c1").token_encrypted
         session.add_all(
-            Client(client_id=f"more-{number}", url=address, labels={}, report_token_sha256=f"{number:064d}")
+            Client(
+                client_id=f"more-{number}",
+                url=address,
+                labels={},
+                report_token_sha256=f"{number:064d}",
+                token_encrypted=token,
+            )
             for number in range(992)
         )
     state = await beat()
-    assert state.message.startswith("1000 were silent")
+    assert state.message.startswith("1000 were asked")
     wanted = {"flow_runs": {"id": {"any_": [str(state.state_details.flow_run_id)]}}}
     async with get_client() as client:
         for _ in range(100):  # the server writes task runs down in batches
@@ -203,43 +210,45 @@ async def test_thousand_clients_are_tens_of_task_runs(quick_shop):
     assert 20 <= count <= 40
 
 
-async def test_retention_drops_what_is_old_and_nothing_else(shop):
-    old, now = utc_now() - timedelta(days=100), utc_now()
+async def test_worker_that_knows_no_channels_leaves_news_to_the_release_api(shop):
     with shop.database.write() as session:
-        for number, at in enumerate((old, now)):
-            news = News(event="done", level="info", title=f"n{number}", body="", at=at, routed_at=at)
-            session.add(news)
-            session.flush()
-            session.add(Delivery(news_id=news.id, channel="ops", status="sent", created_at=at, next_at=at))
-    state = await retention(return_state=True)
-    assert state.message == "1 news", state.message
+        session.add(News(event="done", level="info", title="upgraded", body="", at=utc_now()))
+    await watch()
     with shop.database.read() as session:
-        assert session.scalars(select(News.title)).all() == ["n1"]
-        assert len(session.scalars(select(Delivery)).all()) == 1
-    assert (await retention(return_state=True)).message == "nothing is old"
+        assert session.scalars(select(News.routed_at)).all() == [None]
 
 
-async def test_old_runs_of_system_flows_are_dropped_and_upgrades_are_not(quick_shop, monkeypatch):
-    from prefect import tags
+async def test_client_without_a_token_can_not_be_asked_and_is_offline_once_it_reports_no_more(quick_shop):
+    with quick_shop.database.write() as session:
+        for client_id, online in (("c1", None), ("c2", True)):
+            row = session.get_one(Client, client_id)
+            row.token_encrypted, row.online = None, online
+    assert (await beat()).message == (
+        "7 were asked: 6 online, 1 offline, 6 monitors put right; 1 could not be asked"
+    )
+    rows = client_rows(quick_shop)
+    assert (rows["c1"].online, rows["c2"].online) == (None, False)
 
-    from tasks.fleet import retention as module
 
-    upgrade_state = await run(quick_shop.plan())
-    with tags("system"):
-        watched = await watch(return_state=True)
-
-    class Later:
-        @staticmethod
-        def now(zone):
-            return utc_now().astimezone(zone) + timedelta(days=3)
-
-    monkeypatch.setattr(module, "datetime", Later)  # what is old, is said by the clock
-    state = await retention(return_state=True)
-    assert "flow runs" in state.message
-    async with get_client() as client:
-        ids = {str(one.id) for one in await client.read_flow_runs(limit=200)}
-    assert str(upgrade_state.state_details.flow_run_id) in ids
-    assert str(watched.state_details.flow_run_id) not in ids
+async def test_outage_of_everybody_fits_into_a_round_and_who_is_left_is_next(quick_shop, monkeypatch):
+    with quick_shop.database.write() as session:
+        token = session.get_one(Client, "c1").token_encrypted
+        session.add_all(
+            Client(
+                token_encrypted=token,
+                client_id=f"gone-{number}",
+                url="http://127.0.0.1:1",
+                labels={},
+                report_token_sha256=f"{number:064d}",
+            )
+            for number in range(300)
+        )
+    monkeypatch.setattr(asking, "AGAIN_S", 0.2)
+    state = await beat(ask_timeout_s=5)
+    assert state.message == "308 were asked: 8 online, 300 offline, 8 monitors put right"
+    monkeypatch.setattr(round_of, "ROUND_S", 0.0)
+    assert (await beat()).message.endswith("; 308 could not be asked")
+    assert sum(row.online is False for row in client_rows(quick_shop).values()) == 300
 
 
 @pytest.mark.parametrize("values", [{"silent_for_s": -1}, {"ask_timeout_s": "soon"}])
