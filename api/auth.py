@@ -21,7 +21,7 @@ from db.settings import hoist_home
 Role = Literal["operator", "viewer", "agent"]
 log = logging.getLogger("api.auth")
 MAX_REMEMBERED = 50_000
-REPORT_PATHS = frozenset({"/release/process-report", "/release/container-report"})
+REPORT_PATHS = frozenset({"/release/process-report", "/release/container-report", "/release/pod-report"})
 _TOKEN_LINE = re.compile(
     r"^(?P<name>[A-Za-z0-9._@-]{1,100})\s+(?P<role>operator|viewer)\s+(?P<sha256>[0-9a-fA-F]{64})$"
 )

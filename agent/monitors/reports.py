@@ -66,9 +66,9 @@ def encode_container_report(report: ContainerReport, limit: int = MAX_REPORT_BYT
 
 
 def make_pod_report(
-    collected: CollectedPods, selection: PodCollectRequest, *, client_id: str, at: datetime
+    collected: CollectedPods, selection: PodCollectRequest, *, client_id: str, at: datetime, dropped: int = 0
 ) -> PodReport:
-    """A report with an id of its own, which makes a repeat the same report."""
+    """A report with an id of its own, which makes a repeat the same report. `dropped`: of its stream, so far."""
     return PodReport(
         client_id=client_id,
         pods=collected.pods,
@@ -77,6 +77,7 @@ def make_pod_report(
         namespace=selection.namespace,
         label_selector=selection.label_selector,
         truncated=collected.truncated,
+        dropped_reports=dropped or None,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from agent.wire.base import (
     Answer,
     ClientId,
+    Dropped,
     MutatingRequest,
     OpaqueId,
     Request,
@@ -120,6 +121,7 @@ class PodReport(Answer):
     namespace: Namespace | None = None
     label_selector: LabelSelector | None = None
     truncated: bool = False
+    dropped_reports: Dropped | None = None
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:

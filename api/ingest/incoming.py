@@ -10,12 +10,13 @@ from typing import Generic, TypeVar
 from sqlalchemy.orm import Session
 
 from agent.wire.containers import ContainerReport
+from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
 from api.auth import Principal
 from api.schemas.reports import ReportAccepted
 from db.ids import as_id
 
-Report = TypeVar("Report", ProcessReport, ContainerReport)
+Report = TypeVar("Report", ProcessReport, ContainerReport, PodReport)
 
 
 @dataclass(frozen=True)

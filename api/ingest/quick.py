@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.wire.containers import ContainerReport
+from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
 from api.ingest.incoming import Incoming, Report
 from api.ingest.writing import Ingest
@@ -34,6 +35,14 @@ class ReadProcessReport(ProcessReport):
 
 class ReadContainerReport(ContainerReport):
     """The same, of containers."""
+
+    @model_validator(mode="after")
+    def _no_nul(self) -> Self:
+        return self
+
+
+class ReadPodReport(PodReport):
+    """The same, of pods."""
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:
@@ -76,9 +85,9 @@ def _read(model: type[Report], body: bytes) -> Report | None:
     return report if _is_storable(report) else None
 
 
-def _is_storable(report: ProcessReport | ContainerReport) -> bool:
+def _is_storable(report: ProcessReport | ContainerReport | PodReport) -> bool:
     # The wire leaves these numbers open; StrictRoute refuses what no database holds.
-    if isinstance(report, ContainerReport):
+    if not isinstance(report, ProcessReport):
         return True
     for one in report.processes:
         if not (-MAX_INT <= (one.ppid or 0) <= MAX_INT and -MAX_INT <= (one.start_ticks or 0) <= MAX_INT):
@@ -91,4 +100,5 @@ def _is_storable(report: ProcessReport | ContainerReport) -> bool:
 _READERS: dict[str, Callable[[bytes], Any]] = {
     "/release/process-report": partial(_read, ReadProcessReport),
     "/release/container-report": partial(_read, ReadContainerReport),
+    "/release/pod-report": partial(_read, ReadPodReport),
 }

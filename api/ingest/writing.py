@@ -1,22 +1,26 @@
-"""What an API process has for its reports: the two writers, one for each kind, and what they remember."""
+"""What an API process has for its reports: the writers, one for each kind, and what they remember."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
 from agent.wire.containers import ContainerReport
+from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
 from api.ingest.batches import Batches
 from api.ingest.container_reports import store_container_reports
 from api.ingest.incoming import Incoming, Judge, Outcome, judge_nothing
+from api.ingest.pod_reports import store_pod_reports
 from api.ingest.process_reports import report_day, store_process_reports
 from api.schemas.reports import ReportAccepted
 from db.errors import RacedError
 from db.history.days import make_days
-from db.history.process_sets import SetMemory
+from db.history.process_sets import KnownSet, SetKey, SetMemory
 from db.session import Database
+
+Stored = TypeVar("Stored")
 
 
 class Ingest:
@@ -28,11 +32,13 @@ class Ingest:
         kept_for: timedelta,
         judge_processes: Judge[ProcessReport] = judge_nothing,
         judge_containers: Judge[ContainerReport] = judge_nothing,
+        judge_pods: Judge[PodReport] = judge_nothing,
     ) -> None:
         self._database = database
         self._kept_for = kept_for
         self._judge_processes = judge_processes
         self._judge_containers = judge_containers
+        self._judge_pods = judge_pods
         self._memory = SetMemory()
         self._days: frozenset[date] = frozenset()
         self.processes: Batches[Incoming[ProcessReport], ReportAccepted] = Batches(
@@ -41,6 +47,7 @@ class Ingest:
         self.containers: Batches[Incoming[ContainerReport], ReportAccepted] = Batches(
             self.write_containers, "container-reports"
         )
+        self.pods: Batches[Incoming[PodReport], ReportAccepted] = Batches(self.write_pods, "pod-reports")
 
     async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
         """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
@@ -48,45 +55,59 @@ class Ingest:
         """
         if isinstance(incoming.report, ProcessReport):
             return await self.processes.put(incoming, size)
+        if isinstance(incoming.report, PodReport):
+            return await self.pods.put(incoming, size)
         return await self.containers.put(incoming, size)
 
     def close(self) -> None:
         """Wait for what is being written."""
         self.processes.close()
         self.containers.close()
+        self.pods.close()
 
     def write_processes(self, batch: Sequence[Incoming[ProcessReport]]) -> list[Outcome]:
         """One transaction. Raises RacedError where it is to be done over."""
-        self.prepare(batch)
-        try:
-            with self._database.write() as session:
-                outcomes, learned = store_process_reports(
-                    session, batch, self._kept_for, self._memory, self._judge_processes
-                )
-        except RacedError:
-            self.forget_days()
-            raise
+
+        def store(session: Session) -> tuple[list[Outcome], dict[SetKey, KnownSet]]:
+            return store_process_reports(session, batch, self._kept_for, self._memory, self._judge_processes)
+
+        outcomes, learned = self._write(batch, store)
         self._memory.learn(learned)
         return outcomes
 
     def write_containers(self, batch: Sequence[Incoming[ContainerReport]]) -> list[Outcome]:
-        """One transaction. Raises RacedError where it is to be done over."""
+        """The same of containers."""
+        return self._write(batch, lambda session: self._store_containers(session, batch))
+
+    def write_pods(self, batch: Sequence[Incoming[PodReport]]) -> list[Outcome]:
+        """The same of pods."""
+        return self._write(batch, lambda session: self._store_pods(session, batch))
+
+    def _write(self, batch: Sequence[Incoming[Any]], store: Callable[[Session], Stored]) -> Stored:
         self.prepare(batch)
         try:
             with self._database.write() as session:
-                return store_container_reports(session, batch, self._kept_for, self._judge_containers)
+                return store(session)
         except RacedError:
             self.forget_days()
             raise
+
+    def _store_containers(
+        self, session: Session, batch: Sequence[Incoming[ContainerReport]]
+    ) -> list[Outcome]:
+        return store_container_reports(session, batch, self._kept_for, self._judge_containers)
+
+    def _store_pods(self, session: Session, batch: Sequence[Incoming[PodReport]]) -> list[Outcome]:
+        return store_pod_reports(session, batch, self._kept_for, self._judge_pods)
 
     def store_one(self, session: Session, incoming: Incoming[Any]) -> Outcome:
         """One report, in a transaction of the caller's, who has called `prepare`. Raises RacedError."""
         if isinstance(incoming.report, ProcessReport):
             judge = self._judge_processes
             outcomes, _ = store_process_reports(session, [incoming], self._kept_for, self._memory, judge)
-        else:
-            outcomes = store_container_reports(session, [incoming], self._kept_for, self._judge_containers)
-        return outcomes[0]
+            return outcomes[0]
+        store = self._store_pods if isinstance(incoming.report, PodReport) else self._store_containers
+        return store(session, [incoming])[0]
 
     def prepare(self, batch: Iterable[Incoming[Any]]) -> None:
         """Have the days that the reports belong to; in a transaction of its own, before theirs."""

@@ -1,4 +1,4 @@
-"""What clients say: /release/process-report, /release/container-report; plain ones are taken by api/ingest/quick.py."""
+"""What clients say: /release/process-report, …/container-report, …/pod-report; plain ones are taken by api/ingest/quick.py."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.wire.containers import ContainerReport
+from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
 from api.body import StrictRoute
 from api.calls import Call, Posted
@@ -37,7 +38,16 @@ def report_containers(body: ContainerReport, call: Posted, request: Request) -> 
     return _take(body, call, request)
 
 
-def _take(report: ProcessReport | ContainerReport, call: Call, request: Request) -> Response:
+@router.post("/pod-report", status_code=202, response_model=ReportAccepted)
+def report_pods(body: PodReport, call: Posted, request: Request) -> Response:
+    """Say which pods of a selection a client's cluster has, in the place of those of the same selection before.
+
+    An agent may do so for itself alone; the answer comes once it is stored.
+    """
+    return _take(body, call, request)
+
+
+def _take(report: ProcessReport | ContainerReport | PodReport, call: Call, request: Request) -> Response:
     ingest: Ingest = request.app.state.ingest
     incoming: Incoming[Any] = Incoming(report, call.principal, call.now)
     if call.key is None:

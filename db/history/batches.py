@@ -12,8 +12,16 @@ from sqlalchemy.orm import Session
 
 from db.errors import RacedError
 from db.history.copying import Row, copy_rows
+from db.history.days import History
 from db.history.dialects import insert_into, is_one_of, is_postgresql
-from db.models import ContainerReportRow, LatestContainerReport, LatestProcessReport, ProcessReportRow
+from db.models import (
+    ContainerReportRow,
+    LatestContainerReport,
+    LatestPodReport,
+    LatestProcessReport,
+    PodReportRow,
+    ProcessReportRow,
+)
 
 ReportKey = tuple[date, str, str]
 """Day, client, report key: the history's primary key."""
@@ -23,13 +31,14 @@ ReportKey = tuple[date, str, str]
 class Kind:
     """A kind of reports: where its history is, where its newest ones, and whose those are (the newest's key)."""
 
-    history: type[ProcessReportRow] | type[ContainerReportRow]
-    latest: type[LatestProcessReport] | type[LatestContainerReport]
+    history: History
+    latest: type[LatestProcessReport] | type[LatestContainerReport] | type[LatestPodReport]
     whose: tuple[str, ...]
 
 
 PROCESSES = Kind(ProcessReportRow, LatestProcessReport, ("project_id", "client_id"))
 CONTAINERS = Kind(ContainerReportRow, LatestContainerReport, ("client_id",))
+PODS = Kind(PodReportRow, LatestPodReport, ("client_id", "selection_key"))
 
 
 def find_new(session: Session, kind: Kind, keys: Sequence[ReportKey]) -> list[bool]:
@@ -122,4 +131,4 @@ def _put_statement(kind: Kind) -> Any:
     )
 
 
-_PUTS = {kind: _put_statement(kind) for kind in (PROCESSES, CONTAINERS)}
+_PUTS = {kind: _put_statement(kind) for kind in (PROCESSES, CONTAINERS, PODS)}

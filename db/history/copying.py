@@ -57,7 +57,7 @@ def _field(value: Any) -> str:
         return _reals(value)
     if isinstance(value, date):  # a datetime is one, too
         return value.isoformat()
-    if isinstance(value, int):
+    if isinstance(value, int):  # a bool is one, too: PostgreSQL reads True
         return str(value)
     return to_json(value).decode().translate(_ESCAPES)
 

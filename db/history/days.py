@@ -12,12 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from db.models import ContainerReportRow, ProcessReportRow
+from db.models import ContainerReportRow, PodReportRow, ProcessReportRow
 from db.session import Database
 
-History = type[ProcessReportRow] | type[ContainerReportRow]
+History = type[ProcessReportRow] | type[ContainerReportRow] | type[PodReportRow]
 
-HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow)
+HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow, PodReportRow)
 AHEAD = timedelta(days=2)
 """So far are days made ahead: an API that is away for a day makes none of its agents wait."""
 LOCK_WAIT_MS = 2000

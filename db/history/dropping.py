@@ -8,6 +8,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from db.history.days import HISTORIES, database_now, delete_reports, drop_days, make_days_ahead, oldest_day
+from db.history.pod_selections import drop_old_selections
 from db.history.process_sets import drop_old_sets
 from db.session import Database
 
@@ -26,7 +27,8 @@ def drop_history(database: Database, before: date, ending: threading.Event, batc
         dropped = sum(_repeat(delete, database, before, ending, batch) for delete in deletes)
     else:
         dropped = 0 if ending.is_set() else drop_days(database, before)
-    _repeat(drop_old_sets, database, before, ending, batch)
+    for drop in (drop_old_sets, drop_old_selections):
+        _repeat(drop, database, before, ending, batch)
     return dropped
 
 

@@ -10,6 +10,7 @@ from db.models.freezes import Freeze
 from db.models.installations import Installation, InstallationEvent
 from db.models.leases import Lease
 from db.models.news import Delivery, News
+from db.models.pod_reports import LatestPodReport, PodReportRow
 from db.models.projects import Environment, Project
 from db.models.reports import LatestProcessReport, ProcessReportRow, ProcessSet
 from db.models.versions import Version
@@ -30,9 +31,11 @@ __all__ = [
     "Installation",
     "InstallationEvent",
     "LatestContainerReport",
+    "LatestPodReport",
     "LatestProcessReport",
     "Lease",
     "News",
+    "PodReportRow",
     "ProcessReportRow",
     "ProcessSet",
     "Project",

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from agent.wire.naming import ContainerNaming
 from db.documents.container_config import ContainerConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.documents.release_window import ReleaseWindow
 from db.documents.strategy import Strategy
 from db.models.base import Base, Keyed, Timestamped
@@ -27,6 +28,7 @@ class Project(Keyed, Timestamped, Base):
     container_naming: Mapped[ContainerNaming | None] = mapped_column(DocumentType(ContainerNaming))
     container_prefix: Mapped[str | None] = mapped_column(String(100))
     container_config: Mapped[ContainerConfig | None] = mapped_column(DocumentType(ContainerConfig))
+    kubernetes_config: Mapped[ProjectKubernetes | None] = mapped_column(DocumentType(ProjectKubernetes))
     fence: Mapped[int] = mapped_column(Integer, default=0)
 
     @validates("container_naming")

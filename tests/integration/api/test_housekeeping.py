@@ -22,6 +22,7 @@ from db.models import (
     ContainerReportRow,
     LatestContainerReport,
     LatestProcessReport,
+    PodReportRow,
     ProcessReportRow,
     ProcessSet,
     utc_now,
@@ -39,7 +40,7 @@ def days_ago(days):
 
 @pytest.fixture
 def reports(database):
-    """Reports of 40, 35, 31, 29 and 0 days ago, of both kinds, each with a set; the newest rows are 40 days old."""
+    """Reports of 40, 35, 31, 29 and 0 days ago, of every kind, each with a set; the newest rows are 40 days old."""
     make_days(database, [days_ago(days) for days in AGES])
     with database.write() as session:
         project, _ = create_fleet(session, {"a": "1.4"})
@@ -61,6 +62,8 @@ def reports(database):
             session.flush()
             session.add(ProcessReportRow(**said, **key, set_id=number, statuses=""))
             session.add(ContainerReportRow(**said, **key, containers=()))
+            pods = {"selection_key": key["report_key"], "truncated": False, "pods": ()}
+            session.add(PodReportRow(**said, **key, **pods))
             if days == max(AGES):
                 newest = {"project_id": project.id, "set_id": number, "statuses": ""}
                 session.add(LatestProcessReport(**said, **newest))
@@ -83,7 +86,7 @@ def test_oldest_are_deleted_first_within_the_limit(database, reports, history):
         assert delete_reports(session, history, before, 2) == 1
         assert delete_reports(session, history, before, 2) == 0
     assert kept(database, history) == [0, 29]
-    assert sum(len(kept(database, other)) for other in HISTORIES) == 7
+    assert sum(len(kept(database, other)) for other in HISTORIES) == 2 + 5 * (len(HISTORIES) - 1)
 
 
 def test_rounds_go_on_until_none_is_left_or_the_end_is_near(database, reports):
@@ -91,8 +94,8 @@ def test_rounds_go_on_until_none_is_left_or_the_end_is_near(database, reports):
     ending.set()
     assert drop_history(database, days_ago(30), ending, batch=1) == 0
     ending.clear()
-    assert drop_history(database, days_ago(30), ending, batch=1) == 6
-    assert kept(database) == kept(database, ContainerReportRow) == [0, 29]
+    assert drop_history(database, days_ago(30), ending, batch=1) == 3 * len(HISTORIES)
+    assert [kept(database, history) for history in HISTORIES] == [[0, 29]] * len(HISTORIES)
     assert drop_history(database, days_ago(30), ending, batch=1) == 0
 
 
@@ -106,7 +109,7 @@ def test_sets_go_with_the_last_report_but_for_those_of_newest_ones(database, rep
 def test_served_api_drops_what_is_older_than_its_setting_and_keeps_the_newest(database, reports):
     with serve_api(database, report_history_days=33):
         deadline = time.monotonic() + PATIENCE_S
-        while len(kept(database)) + len(kept(database, ContainerReportRow)) > 6:
+        while sum(len(kept(database, history)) for history in HISTORIES) > 3 * len(HISTORIES):
             assert time.monotonic() < deadline, "nothing was dropped"
             time.sleep(0.02)
     assert kept(database) == [0, 29, 31]
@@ -131,13 +134,13 @@ postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_days_are_made_ahead_once(database):
     for _ in range(2):
         make_days_ahead(database, utc_now())
-        assert partitions(database) == [[days_ago(0), days_ago(-1), days_ago(-2)]] * 2
+        assert partitions(database) == [[days_ago(0), days_ago(-1), days_ago(-2)]] * len(HISTORIES)
 
 
 @postgresql
 def test_housekeeping_makes_and_drops_days(database):
     make_days(database, [days_ago(31), days_ago(30)])
-    assert keep_house(database, utc_now(), timedelta(days=30), threading.Event()) == 2
+    assert keep_house(database, utc_now(), timedelta(days=30), threading.Event()) == len(HISTORIES)
     assert partitions(database)[0] == [days_ago(days) for days in (30, 0, -1, -2)]
 
 
@@ -158,7 +161,7 @@ def test_days_made_by_many_at_once_are_there_once(database):
     for thread in threads:
         thread.join(PATIENCE_S)
     assert failures == []
-    assert partitions(database) == [days, days]
+    assert partitions(database) == [days] * len(HISTORIES)
 
 
 @postgresql
@@ -178,7 +181,7 @@ def test_a_day_that_is_being_read_is_dropped_another_time(database, reports):
         session.execute(text("SELECT count(*) FROM process_reports")).scalar()
         with pytest.raises(TransientDatabaseError, match="lock"):
             drop_days(database, days_ago(30))
-    assert drop_days(database, days_ago(30)) == 6
+    assert drop_days(database, days_ago(30)) == 3 * len(HISTORIES)
 
 
 @postgresql

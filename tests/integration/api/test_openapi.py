@@ -101,6 +101,8 @@ def test_every_address_of_the_contract_is_there(app):
         "/release/container-report": {"post"},
         "/release/projects/{project}/containers": {"get"},
         "/release/containers/overview": {"get"},
+        "/release/pod-report": {"post"},
+        "/release/projects/{project}/pods": {"get"},
         "/release/audit": {"get"},
         "/healthz": {"get"},
         "/readyz": {"get"},
