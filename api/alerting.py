@@ -4,18 +4,21 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.containers import ContainerReport
 from agent.wire.processes import ProcessReport
+from api.errors import TransientApiError
 from api.ingest.incoming import Accepted
 from api.parts import Parts
 from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
+from tasks.alerting.events import Event
 from tasks.alerting.processes import ProcessesSeen, judge_processes
 from tasks.alerting.sending import send_news
 from tasks.errors import PermanentTaskError
@@ -65,7 +68,7 @@ def look_after_alerts(parts: Parts, _ending: threading.Event) -> None:
 class Messenger:
     """Sends what is news to the channels of HOIST_NOTIFY_FILE, which is read again every minute.
 
-    A file that can't be used sends nothing, says so in the log, and keeps the news.
+    A file that can't be used sends nothing, says so in the log, and keeps the news. An alert is a Prefect event, too.
     """
 
     def __init__(self) -> None:
@@ -77,7 +80,15 @@ class Messenger:
         if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
             self._channels, self._read_at = _channels(), time.monotonic()
         if self._channels is not None:
-            send_news(parts.database, self._channels, utc_now())
+            send_news(parts.database, self._channels, utc_now(), post=partial(_post, parts))
+
+
+def _post(parts: Parts, events: Sequence[Event]) -> str | None:
+    try:
+        server = parts.flow_runs.server()
+    except (TransientApiError, ValueError) as error:
+        return str(error) if isinstance(error, TransientApiError) else "Prefect's settings can't be read"
+    return server.post(events)
 
 
 def _channels() -> tuple[Channel, ...] | None:

@@ -4,7 +4,6 @@ The first message of a group leaves at once, the rest are collected for 30 s: a 
 Sent at least once: a sender that dies between the sending and the writing of it sends again.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,13 +16,12 @@ from db.models import Alert, Delivery, News, Project
 from db.queries import news as queries
 from db.session import Database
 from tasks.alerting.channels import Channel
+from tasks.alerting.events import EVENTS, Post, is_for_events, send_events
+from tasks.alerting.settling import settle
 from tasks.alerting.silencing import Silencing
 
 GROUP_S = 30.0
-GIVE_UP_AFTER = timedelta(hours=24)
-FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 MOST_LINES = 50
-log = logging.getLogger("hoist.alerting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +52,30 @@ def send_with_apprise(channel: Channel, message: Message) -> str | None:
 
 
 def send_news(
-    database: Database, channels: Sequence[Channel], now: datetime, send: Send = send_with_apprise
+    database: Database,
+    channels: Sequence[Channel],
+    now: datetime,
+    send: Send = send_with_apprise,
+    *,
+    post: Post | None = None,
 ) -> int:
-    """Route and send what is due; answers how many messages left."""
+    """Route and send what is due; answers how many messages left. `post`: how events reach Prefect; None: there are none."""
     with database.read() as session:
         if not queries.is_anything_due(session, now):
             return 0
     with database.write() as session:
-        route_news(session, channels, now)
-    return sum(_send_to(database, channel, now, send) for channel in channels)
+        route_news(session, channels, now, events=post is not None)
+    sent = sum(_send_to(database, channel, now, send) for channel in channels)
+    if post is not None:
+        send_events(database, post, now)
+    return sent
 
 
-def route_news(session: Session, channels: Sequence[Channel], now: datetime) -> None:
-    """Give each piece of news to the channels that want it. What is silenced waits for the silence's end."""
+def route_news(session: Session, channels: Sequence[Channel], now: datetime, *, events: bool = False) -> None:
+    """Give each piece of news to the channels that want it, and an alert's to Prefect's events where there are any.
+
+    What is silenced waits for the silence's end.
+    """
     waiting = queries.unrouted(session)
     if not waiting:
         return
@@ -78,6 +87,8 @@ def route_news(session: Session, channels: Sequence[Channel], now: datetime) -> 
             for channel in channels
             if channel.wants(one.event, one.level, names.get(one.project_id or ""))
         ]
+        if events and is_for_events(one):
+            wanting.append(EVENTS)
         told = _who_is_told(session, one, wanting, silencing)
         if told is not None:
             one.routed_at = now
@@ -117,14 +128,7 @@ def _send_to(database: Database, channel: Channel, now: datetime, send: Send) ->
         return 0
     ids = [delivery_id for delivery_id, _, _ in taken]
     failure = send(channel, message_of([(line, level) for _, line, level in taken]))
-    with database.write() as session:
-        if failure is None:
-            queries.mark_sent(session, ids, now)
-            return 1
-        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(queries.attempts_of(session, ids), 10))
-        log.warning("cannot notify %s: %s; trying again in %.0f s", channel.name, failure, wait_s)
-        queries.mark_failed(session, ids, failure, now + timedelta(seconds=wait_s), now - GIVE_UP_AFTER)
-    return 0
+    return int(settle(database, channel.name, ids, failure, now))
 
 
 def _line(one: News) -> tuple[str, str]:

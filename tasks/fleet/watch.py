@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
 from prefect.states import Completed
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,7 @@ from db.models import utc_now
 from db.session import Database, open_database
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import NOTIFY_FILE, load_channels
+from tasks.alerting.events import PrefectServer, send_events
 from tasks.alerting.sending import send_news
 from tasks.artifacts import best_effort
 from tasks.errors import PermanentTaskError
@@ -55,11 +57,15 @@ async def send_unsent() -> int:
 
     Where this process knows no channels it leaves news alone: the release API may know some.
     """
+    known = get_current_settings().api
+    auth_string = known.auth_string.get_secret_value() if known.auth_string else None
+    post = PrefectServer(known.url, auth_string, known.ssl_cert_file).post
 
     def send(database: Database) -> int:
         try:
             if os.environ.get(NOTIFY_FILE):
-                return send_news(database, load_channels(), utc_now())
+                return send_news(database, load_channels(), utc_now(), post=post)
+            send_events(database, post, utc_now())
             return 0
         except PermanentTaskError as error:
             get_run_logger().error("%s", error)
