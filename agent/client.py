@@ -1,5 +1,6 @@
 """`AgentApi`: how flows and the release API talk to an agent, and which of its failures are worth another try."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
@@ -90,20 +91,24 @@ class AgentApi:
 
     async def execute(self, request: ExecuteRequest) -> Execution:
         """Start an execution, or hear what became of it: repeating a request is safe."""
-        return await self._send("POST", "/v1/commands/release.execute", request, Execution)
+        answer = await self._send("POST", "/v1/commands/release.execute", request, Execution)
+        return self._about(request.execution_id, answer)
 
     async def deploy_container(self, request: ContainerDeployRequest) -> Execution:
         """Bring the project's container to a version, or hear what became of it: repeating a request is safe."""
-        return await self._send("POST", "/v1/commands/container.deploy", request, Execution)
+        answer = await self._send("POST", "/v1/commands/container.deploy", request, Execution)
+        return self._about(request.execution_id, answer)
 
     async def deploy_to_kubernetes(self, request: KubernetesDeployRequest) -> Execution:
         """Bring the project's Deployment to a version, or hear what became of it: repeating a request is safe."""
-        return await self._send("POST", "/v1/commands/kubernetes.deploy", request, Execution)
+        answer = await self._send("POST", "/v1/commands/kubernetes.deploy", request, Execution)
+        return self._about(request.execution_id, answer)
 
     async def execution(self, execution_id: str, wait_s: float = 0) -> Execution:
         """The execution when it ends, or as it is after `wait_s` (at most 60) seconds."""
         path, query = f"/v1/executions/{execution_id}", {"wait_s": f"{wait_s:g}"}
-        return self._read(Execution, await self._call("GET", path, query=query, patience_s=wait_s))
+        answer = self._read(Execution, await self._call("GET", path, query=query, patience_s=wait_s))
+        return self._about(execution_id, answer)
 
     async def log(self, execution_id: str, offset: int = 0) -> ExecutionLog:
         """A slice of the execution's output from byte `offset` on."""
@@ -183,11 +188,18 @@ class AgentApi:
 
     def _read(self, answer: type[A], content: bytes) -> A:
         try:
-            return answer.model_validate_json(content)
+            return answer.model_validate_json(without_nul(content))
         except ValidationError as error:
             raise TransientAgentError(
                 f"cannot understand the answer of {self._url}: no {answer.__name__}"
             ) from error
+
+    def _about(self, execution_id: str, answer: Execution) -> Execution:
+        """Raises TransientAgentError where the agent answers about another execution than was asked."""
+        if answer.execution_id != execution_id:
+            said = f"{self._url} answers about another execution than {execution_id}"
+            raise TransientAgentError(f"cannot understand the answer: {said}")
+        return answer
 
     async def _call(
         self,
@@ -235,6 +247,27 @@ class AgentApi:
             # A proxy's 502 and 504 don't tell whether the agent has heard of it; a 503 is answered instead of acting.
             return TransientAgentError(message, may_have_arrived=response.status_code in (502, 504))
         return PermanentAgentError(message, status=response.status_code, problem=problem)
+
+
+def without_nul(content: bytes) -> bytes:
+    """The same JSON with every NUL in a text replaced: PostgreSQL takes none, and a text for people needs none."""
+    if b"\\u0000" not in content:
+        return content
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return content  # it is none: said by whoever reads it
+    return json.dumps(_cleaned(value)).encode()
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(one) for name, one in value.items()}
+    return value
 
 
 def _what_is_wrong(token: str) -> str | None:

@@ -3,8 +3,11 @@
 import argparse
 import gc
 import logging
+import os
 import signal
 import sys
+import threading
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -20,6 +23,8 @@ from db.secrets import load_secret_key
 from db.session import open_database
 
 GRACE_S = 5
+LAST_S = 9.0
+"""Each process ends within 10 s of SIGTERM."""
 ABOUT = """\
 Serve the release API. Settings come from the environment:
   HOIST_DATABASE_URL         default: SQLite at ~/.hoist/hoist.db; postgresql+psycopg://… after `python -m db upgrade`
@@ -76,6 +81,18 @@ def _options(settings: ApiSettings) -> dict[str, Any]:
     }
 
 
+class EndingServer(uvicorn.Server):
+    """Ends within LAST_S of the signal, whatever a thread of a request still waits for: what it had not committed is not."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Told to end."""
+        if not self.should_exit:
+            last = threading.Timer(LAST_S, os._exit, (0,))
+            last.daemon = True
+            last.start()
+        super().handle_exit(sig, frame)
+
+
 def serve(parts: Parts, config: uvicorn.Config) -> None:
     """Serve until told to end; requests in flight have GRACE_S seconds left then."""
     log.info("serving the release API at %s (documentation: %s/docs)", parts.settings.url, parts.settings.url)
@@ -85,7 +102,7 @@ def serve(parts: Parts, config: uvicorn.Config) -> None:
     gc.collect()
     gc.freeze()
     try:
-        uvicorn.Server(config).run()
+        EndingServer(config).run()
     finally:
         parts.database.close()
 

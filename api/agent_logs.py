@@ -1,4 +1,8 @@
-"""A running script's own output, asked of the agent."""
+"""A running script's own output, asked of the agent.
+
+An agent that does not answer keeps nobody else waiting: it is asked on the event loop, for a few seconds, and only so
+many are asked at the same time.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,7 +13,9 @@ from agent.transport import caller_tls
 from agent.wire.executions import ExecutionLog
 from api.errors import TransientApiError, not_found
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 5.0
+AT_ONCE = 50
+_asking: set[object] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +27,22 @@ class AgentAddress:
     token: str
 
 
-def read_log(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:
+async def read_log(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:
     """A slice of the execution's output. Raises TransientApiError naming the agent, and Refused (404) where it has none."""
-    part = f"agent {agent.client_id}"
+    part, me = f"agent {agent.client_id}", object()
+    if len(_asking) >= AT_ONCE:
+        raise TransientApiError(part, f"cannot read the log now: {AT_ONCE} others are being read")
+    _asking.add(me)
     try:
-        return asyncio.run(_read(agent, execution_id, offset))
+        return await _read(agent, execution_id, offset)
     except PermanentAgentError as error:
         if error.status == 404:
             raise not_found(f"the log of {execution_id}: the agent has it no more") from error
         raise TransientApiError(part, f"cannot read the log: {part} refused: {error.status}") from error
     except (TransientAgentError, TimeoutError, OSError) as error:
         raise TransientApiError(part, f"cannot read the log: {part} can't be reached") from error
+    finally:
+        _asking.discard(me)
 
 
 async def _read(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:

@@ -1,24 +1,23 @@
 """Alerts in the release API: reports are judged as they are kept, and what only time changes is looked after."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.containers import ContainerReport
 from agent.wire.processes import ProcessReport
-from api.errors import TransientApiError
 from api.ingest.incoming import Accepted
 from api.parts import Parts
 from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
-from tasks.alerting.events import Event
+from tasks.alerting.prefect_events import PrefectEvents, prefect_events
 from tasks.alerting.processes import ProcessesSeen, judge_processes
 from tasks.alerting.sending import send_news
 from tasks.errors import PermanentTaskError
@@ -47,7 +46,13 @@ def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessR
 def judge_container_reports(session: Session, accepted: Sequence[Accepted[ContainerReport]]) -> None:
     """The same for containers."""
     seen = [
-        ContainersSeen(one.report.client_id, one.report.containers, one.reported_at, one.received_at)
+        ContainersSeen(
+            one.report.client_id,
+            one.report.containers,
+            one.reported_at,
+            one.received_at,
+            one.report.truncated,
+        )
         for one in accepted
         if one.newest
     ]
@@ -68,7 +73,7 @@ def look_after_alerts(parts: Parts, _ending: threading.Event) -> None:
 class Messenger:
     """Sends what is news to the channels of HOIST_NOTIFY_FILE, which is read again every minute.
 
-    A file that can't be used sends nothing, says so in the log, and keeps the news. An alert is a Prefect event, too.
+    A file that can't be used sends nothing, says so in the log, and keeps the news.
     """
 
     def __init__(self) -> None:
@@ -80,15 +85,11 @@ class Messenger:
         if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
             self._channels, self._read_at = _channels(), time.monotonic()
         if self._channels is not None:
-            send_news(parts.database, self._channels, utc_now(), post=partial(_post, parts))
+            send_news(parts.database, self._channels, utc_now(), events=_events(parts))
 
 
-def _post(parts: Parts, events: Sequence[Event]) -> str | None:
-    try:
-        server = parts.flow_runs.server()
-    except (TransientApiError, ValueError) as error:
-        return str(error) if isinstance(error, TransientApiError) else "Prefect's settings can't be read"
-    return server.post(events)
+def _events(parts: Parts) -> PrefectEvents | None:
+    return prefect_events(parts.settings.prefect_url, os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _channels() -> tuple[Channel, ...] | None:

@@ -49,6 +49,7 @@ _OF_REQUEST = (
     "timeout_s",
     "env",
     "container_naming",
+    "keep_previous",
 )
 _COUNTED = (
     "total",

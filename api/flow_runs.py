@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from api.errors import SettingsError, TransientApiError
 from api.schemas.deploy_tasks import StartAnswer
 from api.settings import DEFAULT_PREFECT_URL, ApiSettings, check_prefect_url
-from tasks.alerting.events import PrefectServer
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -39,19 +38,6 @@ class FlowRuns:
         """One flow run for this deploy task and key, however often it is asked for."""
         answer: StartAnswer = asyncio.run(self._within_time(self._start(deploy_task_id, key)))
         return answer
-
-    def server(self) -> PrefectServer:
-        """Where Prefect's server is, and how to be let in. Raises TransientApiError where that is unsafe."""
-        from prefect.settings import get_current_settings
-
-        known = get_current_settings().api
-        url = self.settings.prefect_url or known.url or DEFAULT_PREFECT_URL
-        auth = known.auth_string.get_secret_value() if known.auth_string else None
-        try:
-            check_prefect_url(url, authenticated=auth is not None)
-        except SettingsError as error:
-            raise TransientApiError("Prefect", str(error)) from error
-        return PrefectServer(url, auth, known.ssl_cert_file)
 
     async def _check(self) -> None:
         async with self._client() as client:
@@ -83,9 +69,16 @@ class FlowRuns:
     @asynccontextmanager
     async def _client(self) -> "AsyncIterator[PrefectClient]":
         from prefect.client.orchestration import PrefectClient
+        from prefect.settings import get_current_settings
 
-        server = self.server()
-        async with PrefectClient(server.url or DEFAULT_PREFECT_URL, auth_string=server.auth_string) as client:
+        known = get_current_settings().api
+        url = self.settings.prefect_url or known.url or DEFAULT_PREFECT_URL
+        auth = known.auth_string.get_secret_value() if known.auth_string else None
+        try:
+            check_prefect_url(url, authenticated=auth is not None)
+        except SettingsError as error:
+            raise TransientApiError("Prefect", str(error)) from error
+        async with PrefectClient(url, auth_string=auth) as client:
             yield client
 
 

@@ -10,9 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.counters import Counters
-from db.models import Client, DeployResult, DeployTask, Installation, Project
-
-Sample = tuple[dict[str, str], int]
+from api.fleet_metrics import Sample, fleet_families
+from db.models import Client, DeployResult, DeployTask, Installation, Project, utc_now
 
 
 def render_metrics(session: Session, counters: Counters) -> str:
@@ -37,6 +36,9 @@ def render_metrics(session: Session, counters: Counters) -> str:
             "hoist_deploy_results", "gauge", "Results by status.", _by_status(session, DeployResult.status)
         ),
         _family("hoist_api_requests_total", "counter", "Requests answered by this process.", requests),
+    ]
+    families += [
+        _family(one.name, one.kind, one.about, one.samples) for one in fleet_families(session, utc_now())
     ]
     return "".join(families)
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from agent.wire.problems import MEDIA_TYPE, Problem
+from api.field_words import word_for
 from api.guard import PUBLIC_PATHS
 
 ABOUT = """\
@@ -22,7 +23,9 @@ TAGS = [
     {"name": "versions", "description": "The scripts that bring a project to a version, and what proves it."},
     {"name": "installations", "description": "Which version a target has."},
     {"name": "deploy tasks", "description": "Campaigns that bring clients to a version."},
+    {"name": "freezes", "description": "When nothing is deployed."},
     {"name": "reports", "description": "What clients say runs there."},
+    {"name": "alerts", "description": "What is wrong, and who is not told of it."},
     {"name": "audit", "description": "Who changed what."},
     {"name": "health", "description": "For what watches over the API."},
 ]
@@ -39,6 +42,7 @@ PROBLEMS = {
     "500": "An error inside the API.",
     "503": "A part can't be reached: `part` names it.",
 }
+NEXT_PAGE = 'The next page\'s address, where there is one: `<…>; rel="next"`.'
 PUBLIC_PROBLEMS = ("421", "422", "500", "503")
 
 
@@ -69,9 +73,27 @@ def _complete(document: dict[str, Any]) -> None:
         }
     }
     document["security"] = [{"token": []}]
+    for name, schema in schemas.items():
+        _describe_fields(name, schema)
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _declare_problems(operation, public=path in PUBLIC_PATHS)
+            _declare_next_page(operation)
+
+
+def _describe_fields(name: str, schema: dict[str, Any]) -> None:
+    for field, described in schema.get("properties", {}).items():
+        word = word_for(name, field)
+        if word is not None and "description" not in described:
+            described["description"] = word
+
+
+def _declare_next_page(operation: dict[str, Any]) -> None:
+    """A list says where it goes on."""
+    answer = operation["responses"].get("200", {})
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    if schema.get("type") == "array":
+        answer["headers"] = {"Link": {"description": NEXT_PAGE, "schema": {"type": "string"}}}
 
 
 def _declare_problems(operation: dict[str, Any], *, public: bool) -> None:

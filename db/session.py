@@ -30,6 +30,7 @@ def make_engine(url: str) -> Engine:
         "pool_size": POOL_SIZE,
         "max_overflow": MAX_OVERFLOW,
         "pool_timeout": BUSY_TIMEOUT_S,
+        "hide_parameters": True,  # an error's text is logged: scripts and environments are no business of a log
     }
     if parsed.get_backend_name() == "sqlite":
         _make_file(Path(parsed.database or ""))

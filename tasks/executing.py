@@ -48,7 +48,7 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
         )
     return (
         execution
-        if execution.state is ExecutionState.SUCCEEDED
+        if execution.state is ExecutionState.SUCCEEDED and not execution.exit_code
         else failed_execution(execution, run.work.recipe.noun)
     )
 

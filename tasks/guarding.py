@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from db.errors import TransientDatabaseError
 from db.models import DeployTask, utc_now
+from db.queries.clients import held_clients
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseLostError
 from tasks.planning.lease import renew_leases
@@ -50,19 +51,20 @@ async def _watch(rollout: Rollout) -> None:
 
 
 async def _look_for_words(rollout: Rollout) -> None:
-    running, held = await asyncio.to_thread(_asked_for, rollout)
+    running, held, rollout.held = await asyncio.to_thread(_asked_for, rollout)
     if running is not None:
         rollout.brakes.cancel(running)
     if held:
         rollout.brakes.hold()
 
 
-def _asked_for(rollout: Rollout) -> tuple[str | None, bool]:
-    """Whether to cancel, and whether no further client is to be started for the moment: a pause, a rollback."""
+def _asked_for(rollout: Rollout) -> tuple[str | None, bool, dict[str, str]]:
+    """Whether to cancel; whether no further client is to be started for the moment (a pause, a rollback); who is held."""
     with rollout.database.read() as session:
+        held = held_clients(session, utc_now())
         query = select(DeployTask.cancel_running, DeployTask.paused_by, DeployTask.going_back)
         row = session.execute(query.where(DeployTask.id == rollout.release.deploy_task_id)).one()
-    return row.cancel_running, row.paused_by is not None or row.going_back
+    return row.cancel_running, row.paused_by is not None or row.going_back, held
 
 
 def _renew(rollout: Rollout) -> None:

@@ -43,12 +43,13 @@ async def look(api: AgentApi, project_id: str, work: ClientWork, wanted: Wanted)
     if _rules(recipe):
         collected = await api.collect(CollectRequest(project_id=project_id, rules=_rules(recipe)))
     evidence = recipe.evidence
-    if wanted.operation != "uninstall" and (evidence.version_probe or evidence.checks):
+    probe = evidence.version_probe if wanted.operation != "uninstall" else None
+    if probe or evidence.checks:
         checked = await api.check(
             CheckRequest(
                 project_id=project_id,
                 work_dir=recipe.work_dir,
-                version_probe=evidence.version_probe,
+                version_probe=probe,
                 checks=evidence.checks,
                 run_as=recipe.run_as,
             )

@@ -46,6 +46,7 @@ def failed_execution(execution: Execution, noun: str) -> Outcome:
     """An execution that ended without success; `noun`: what was executed, see tasks/recipes.py."""
     said = {
         "failed": f"the {noun} exited {execution.exit_code}",
+        "succeeded": f"the {noun} exited {execution.exit_code}",
         "timed_out": f"the {noun} ran into its timeout and was ended",
         "cancelled": f"the {noun} was cancelled",
         "lost": f"nobody knows how the {noun} ended: its wrapper is gone, or the host rebooted",
@@ -60,7 +61,13 @@ def failed_execution(execution: Execution, noun: str) -> Outcome:
         exit_code=execution.exit_code,
         output=execution.output_tail,
         container=execution.container,
+        ran=not _never_started(execution),
     )
+
+
+def _never_started(execution: Execution) -> bool:
+    """The agent died between writing it down and starting it: nothing ran."""
+    return execution.state == "failed" and execution.started_at is None and execution.exit_code is None
 
 
 class Beginning(Protocol):

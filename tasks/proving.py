@@ -60,6 +60,8 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
         early = verdict.reason is Reason.TOO_EARLY
         if early and run.first_look is None:
             run.first_look = seen
+        if verdict.reason is Reason.STILL_RUNNING:
+            run.first_look = None  # it came back: what was gone has to stay gone anew
         if not verdict.retry or (not early and seen.at >= deadline):
             return verdict, seen
         if early and run.first_look is not None:

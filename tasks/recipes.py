@@ -51,6 +51,7 @@ class ContainerRecipe(Recipe):
     noun: ClassVar[str] = "container deployment"
     deploy_config: DeployConfig = field(repr=False)
     naming: ContainerNaming
+    keep_previous: int | None = None
 
 
 class Recipes:
@@ -105,6 +106,7 @@ class Recipes:
         return ContainerRecipe(
             deploy_config=config.model_copy(update={"env": {**config.env, **request.env}}),
             naming=naming,
+            keep_previous=request.keep_previous,
             work_dir="/",
             run_as=None,
             timeout_s=request.timeout_s or runs.timeout_s,

@@ -33,6 +33,7 @@ def deploy_request(
 ) -> ContainerDeployRequest:
     """`container.deploy` for the client: under the name that was shown, or the next one where that is taken by then."""
     work, release = run.work, rollout.release
+    kept = {} if recipe.keep_previous is None else {"keep_previous": recipe.keep_previous}
     return ContainerDeployRequest(
         execution_id=run.execution_id,
         release_id=release.deploy_task_id,
@@ -48,4 +49,5 @@ def deploy_request(
         stable_for_s=release.strategy.stable_for_s,
         timeout_s=recipe.timeout_s,
         registry_auth=auth,
+        **kept,
     )

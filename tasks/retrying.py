@@ -39,14 +39,22 @@ def asks_again(window_s: float) -> bool:
     return int(task_run.run_count or 1) <= len(retry_delays(window_s))
 
 
-async def keep_asking(ask: Callable[[], Awaitable[T]], window_s: float) -> T:
-    """What `ask` answers, asked again over the window. Raises the last TransientAgentError."""
-    deadline = time.monotonic() + window_s
-    for delay in (*retry_delays(window_s), None):
+async def keep_asking(
+    ask: Callable[[], Awaitable[T]],
+    window_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """What `ask` answers, asked again over the whole window, at its end for the last time. Raises the last TransientAgentError."""
+    deadline = clock() + window_s
+    delays = iter(retry_delays(window_s))
+    while True:
         try:
             return await ask()
         except TransientAgentError:
-            if delay is None or time.monotonic() + delay > deadline:
+            left = deadline - clock()
+            if left <= 0:
                 raise
-            await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 (jitter is no secret)
-    raise AssertionError("unreachable: the last attempt raises")
+            delay = next(delays, left) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (jitter is no secret)
+            await sleep(min(delay, left))

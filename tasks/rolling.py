@@ -5,6 +5,8 @@ from typing import Any
 
 from prefect import get_run_logger
 
+from db.models import utc_now
+from db.queries.clients import held_clients
 from tasks.decisions.rollout import DONE, Action, Next, decide_next
 from tasks.going_back import go_back
 from tasks.holding import hold
@@ -43,6 +45,11 @@ def _read(rollout: Rollout) -> Any:
         return read_situation(session, rollout)
 
 
+def _read_held(rollout: Rollout) -> dict[str, str]:
+    with rollout.database.read() as session:
+        return held_clients(session, utc_now())
+
+
 async def _do(rollout: Rollout, step: Next) -> None:
     if step.action is Action.HOLD:
         await hold(rollout, step)
@@ -53,6 +60,7 @@ async def _do(rollout: Rollout, step: Next) -> None:
     get_run_logger().info("%s: %s clients", step.reason, len(step.clients))
     name = "in flight" if step.wave is None else f"wave {step.wave + 1}"
     rollout.brakes.let_go()
+    rollout.held = await asyncio.to_thread(_read_held, rollout)
     await roll_wave(rollout, name, [rollout.clients[client] for client in step.clients])
 
 

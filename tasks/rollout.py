@@ -100,6 +100,7 @@ class Rollout:
         self.statuses: Counter[str] = Counter(run.work.status for run in clients.values())
         self.forgiven_failures = release.forgiven_failures
         self.rules = rules
+        self.held: dict[str, str] = {}
         self._book = book
         self._writer = GroupCommit(database)
 
@@ -117,6 +118,14 @@ class Rollout:
     def ended(self) -> int:
         """Clients that this or an earlier run is done with."""
         return self.statuses.total() - self.statuses["pending"] - self.statuses["running"]
+
+    async def pass_over_held(self, run: ClientRun) -> bool:
+        """A client that was put on hold since the plan was made is skipped, at its turn; answers whether it was."""
+        reason = self.held.get(run.work.client_id)
+        if reason is None or run.status != "pending":
+            return False
+        await self.record(run, Outcome("skipped", f"held: {reason}", ran=False))
+        return True
 
     def api_of(self, run: ClientRun) -> AgentApi:
         """The client's agent; one caller per client, which remembers what the agent can do."""

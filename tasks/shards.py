@@ -5,8 +5,9 @@ could not be reached goes the long way, with its retries; one that failed is sho
 """
 
 import asyncio
+from contextlib import suppress
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from agent.errors import TransientAgentError
@@ -40,6 +41,11 @@ async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
         return
     except LeaseLostError:
         return
+    except Exception as error:  # noqa: BLE001 (one client's trouble, whatever it is, ends no other's)
+        get_run_logger().exception("%s: its upgrade broke off", run.work.client_id)
+        outcome = Outcome("unknown", f"its upgrade broke off: {type(error).__name__}")
+        with suppress(LeaseLostError):
+            await rollout.record(run, outcome)
     if not outcome.succeeded and outcome.status != "skipped":
         await state_of(report_client, run.work.client_id)
     check_threshold(rollout)
@@ -48,7 +54,7 @@ async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
 async def _quick(rollout: Rollout, run: ClientRun) -> Outcome | None:
     """The outcome, or None where the brakes were pulled before it began."""
     async with rollout.slots:
-        if not may_go_on(rollout, run):
+        if not may_go_on(rollout, run) or await rollout.pass_over_held(run):
             return None
         ended = await run_script(rollout, run)
     if isinstance(ended, Outcome):

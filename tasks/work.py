@@ -16,6 +16,9 @@ from tasks.errors import PermanentTaskError
 from tasks.recipes import Recipe, Recipes
 from tasks.run_names import common_from_version, run_name, run_tags
 
+UNDONE = ("pending", "running")
+"""Results of clients that there is something left to do for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -99,7 +102,10 @@ def _environment_name(session: Session, deploy_task: DeployTask) -> str | None:
 
 
 def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> dict[str, ClientWork]:
-    """Every client of the plan with its result so far, by client id. Tokens are decrypted here, in memory only."""
+    """Every client of the plan with its result so far, by client id. Tokens are decrypted here, in memory only.
+
+    One that is done may have been deregistered since; one that isn't may not: raises PermanentTaskError.
+    """
     return load_planned(session, deploy_task, deploy_task.plan.clients, secrets)
 
 
@@ -150,12 +156,12 @@ def _client_work(
     environment: str,
     secrets: SecretBox,
 ) -> ClientWork:
-    if host is None:
+    if host is None and result.status in UNDONE:
         raise PermanentTaskError(f"cannot upgrade {planned.client_id}: the client is not registered any more")
     return ClientWork(
         client_id=planned.client_id,
-        url=host.url,
-        token=secrets.decrypt(host.token_encrypted) if host.token_encrypted else None,
+        url=host.url if host is not None else "",
+        token=secrets.decrypt(host.token_encrypted) if host is not None and host.token_encrypted else None,
         target_id=planned.target_id,
         environment_id=planned.environment_id,
         environment=environment,

@@ -54,10 +54,11 @@ def make_container_report(
 
 
 def encode_container_report(report: ContainerReport, limit: int = MAX_REPORT_BYTES) -> bytes:
-    """The report as JSON of at most `limit` bytes: those that don't run are left out first, the oldest of them."""
+    """The report as JSON of at most `limit` bytes: those that don't run are left out first; it says so (`truncated`)."""
     containers = sorted(report.containers, key=lambda one: one.state == "running")
     while True:
-        kept = report.model_copy(update={"containers": tuple(containers)})
+        left_out = len(containers) < len(report.containers)
+        kept = report.model_copy(update={"containers": tuple(containers), "truncated": left_out})
         body = kept.model_dump_json(exclude_none=True).encode()
         if len(body) <= limit or not containers:
             return body

@@ -10,10 +10,11 @@ from agent.wire.processes import MAX_CMDLINE_BYTES
 
 MASK = "***"
 
-_WORDS = r"(?:password|passwd|passphrase|pwd|token|secret|key|credential)"
+_WORDS = r"(?:password|passwd|passphrase|pwd|token|secret|key|credential|\bpass\b|\bjwt\b)"
 _VALUE = r"(?:\"[^\"]*\"?|'[^']*'?|\S+)"
 # Every repetition before a value is bounded, so that 100 kB of anything is masked in linear time.
 _ASSIGNMENT = re.compile(rf"{_WORDS}[\w.-]{{0,64}}=", re.IGNORECASE)
+_COLON_OPTION = re.compile(rf"^(?:--?|/)[\w.-]{{0,64}}?{_WORDS}[\w.-]{{0,64}}:(?!//)", re.IGNORECASE)
 _ASSIGNED = re.compile(
     rf"({_WORDS}[\w.-]{{0,64}}[\"']?\s{{0,8}}(?:=\s{{0,8}}|:(?=[\s\"'])\s{{0,8}})){_VALUE}", re.IGNORECASE
 )
@@ -41,7 +42,7 @@ def shown_cmdline(raw: bytes) -> str:
 
 def _mask_one(argument: str) -> str:
     argument = _URL_PASSWORD.sub(rf"\g<1>{MASK}@", argument)
-    assignment = _ASSIGNMENT.search(argument)
+    assignment = _COLON_OPTION.match(argument) or _ASSIGNMENT.search(argument)
     if assignment and not any(char.isspace() for char in argument[: assignment.start()]):
         return argument[: assignment.end()] + MASK
     argument = _OPTION_INSIDE.sub(rf"\g<1>{MASK}", argument)

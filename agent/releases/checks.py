@@ -1,8 +1,8 @@
 """A version's checks: an HTTP answer, an open TCP port, a command that exits 0."""
 
 import asyncio
-import re
 
+from agent.patterns import search
 from agent.processes.masking import mask_arguments
 from agent.releases.commands import run_command
 from agent.releases.errors import CannotAsk
@@ -45,7 +45,7 @@ async def _http(check: Check) -> tuple[bool, str]:
     answer = await fetch(str(check.url), check.timeout_s)
     if answer.status != check.status:
         return False, f"answered {answer.status}, wanted {check.status}"
-    if check.pattern and not re.search(check.pattern, answer.body[:_SEARCHED_CHARACTERS]):
+    if check.pattern and search(check.pattern, answer.body[:_SEARCHED_CHARACTERS]) is None:
         return False, f"answered {answer.status}, but the body does not match the pattern"
     return True, f"answered {answer.status}"
 
@@ -70,6 +70,6 @@ async def _command(check: Check, work_dir: str, run_as: str | None) -> tuple[boo
     detail = f"exited with {done.exit_code}" + (f": {mask_arguments([last])[0]}" if last else "")
     if done.exit_code != 0:
         return False, detail
-    if check.pattern and not re.search(check.pattern, done.stdout):
+    if check.pattern and search(check.pattern, done.stdout[:_SEARCHED_CHARACTERS]) is None:
         return False, "exited with 0, but the output does not match the pattern"
     return True, detail

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-import re
 import stat
 
+from agent.patterns import search
 from agent.releases.commands import run_command
 from agent.releases.errors import CannotAsk
 from agent.releases.fetching import fetch
@@ -35,10 +35,9 @@ def find_version(text: str, pattern: str | None) -> str:
     if pattern is None:
         version: str | None = text.strip()
     else:
-        match = re.search(pattern, text)
-        if match is None:
+        version = search(pattern, text)
+        if version is None:
             raise CannotAsk("the answer does not match the probe's pattern")
-        version = (match.group(1) if match.re.groups else match.group(0)) or ""
     if not version:
         raise CannotAsk("the answer names no version")
     if len(version) > MAX_VERSION_CHARACTERS:

@@ -300,7 +300,7 @@ class ContainerReported(Answer):
 
 
 class ContainerReport(Answer):
-    """What an agent tells the release API: POST /release/container-report."""
+    """What an agent tells the release API: POST /release/container-report. `truncated`: some had to be left out."""
 
     client_id: ClientId
     docker_version: Annotated[str, Field(max_length=100)] | None = None
@@ -308,6 +308,7 @@ class ContainerReport(Answer):
     reported_at: UtcDatetime
     report_id: OpaqueId | None = None
     dropped_reports: Dropped | None = None
+    truncated: bool = False
 
     @model_validator(mode="after")
     def _no_nul(self) -> Self:

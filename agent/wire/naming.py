@@ -57,7 +57,7 @@ class ContainerNaming(Request):
     separator: Literal["-", "_", "."] = "-"
     include_env: bool = True
     include_ver: bool = False
-    max_length: Annotated[int, Field(ge=2, le=253)] = 63
+    max_length: Annotated[int, Field(strict=True, ge=2, le=253)] = 63
     template: Template | None = None
 
     @model_validator(mode="after")

@@ -56,12 +56,12 @@ class ProcessConfig(Request):
     """
 
     rules: Annotated[tuple[Rule, ...], Field(max_length=50)] = ()
-    collect_interval: Annotated[int, Field(ge=5, le=86_400)] = 60
+    collect_interval: Annotated[int, Field(strict=True, ge=5, le=86_400)] = 60
     collect_resources: bool = True
     alert_on_exit: bool = True
     alert_on_high_cpu: Annotated[FiniteFloat, Field(gt=0, le=100_000)] | None = None
     alert_on_high_mem: Annotated[FiniteFloat, Field(gt=0, le=100)] | None = None
-    alert_for_s: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    alert_for_s: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = None
 
     @field_validator("rules")
     @classmethod

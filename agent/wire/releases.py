@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import BeforeValidator, Field, HttpUrl, model_validator
 
+from agent.patterns import check_pattern
 from agent.wire.base import AbsolutePath, Answer, OpaqueId, Request, Text, UserName, UtcDatetime
 
+MAX_OBSERVED = 100
+"""Characters: as long as a version may be."""
 Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 
 
@@ -35,7 +38,8 @@ class VersionProbe(Request):
     def _fields_fit_type(self) -> Self:
         wanted = {"command": "command", "http": "url", "file": "path"}[self.type]
         _require(self.type, wanted, {"command": self.command, "url": self.url, "path": self.path})
-        _compile(self.pattern)
+        if self.pattern is not None:
+            check_pattern(self.pattern)
         return self
 
 
@@ -55,17 +59,9 @@ class Check(Request):
     def _fields_fit_type(self) -> Self:
         wanted = {"command": "command", "http": "url", "tcp": "port"}[self.type]
         _require(self.type, wanted, {"command": self.command, "url": self.url, "port": self.port})
-        _compile(self.pattern)
+        if self.pattern is not None:
+            check_pattern(self.pattern)
         return self
-
-
-def _compile(pattern: str | None) -> None:
-    import re
-
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"the pattern is not a regular expression: {error}") from error
 
 
 class CheckRequest(Request):
@@ -87,12 +83,16 @@ class CheckResult(Answer):
     detail: str = ""
 
 
+def _cut(value: object) -> object:
+    return value[:MAX_OBSERVED] if isinstance(value, str) else value
+
+
 class CheckAnswer(Answer):
     """`version` is what this agent's journal says it installed there last; `observed_version` what the probe saw."""
 
     installed: bool
     version: str | None = None
-    observed_version: str | None = None
+    observed_version: Annotated[str | None, BeforeValidator(_cut)] = None
     installed_at: UtcDatetime | None = None
     last_updated_at: UtcDatetime | None = None
     probe_error: str | None = None

@@ -56,7 +56,10 @@ def _of_project(report: NewestReport, owner: Project, claims: Claims) -> ClientC
     if not mine:
         return None
     return ClientContainers(
-        client_id=report.client_id, containers=tuple(mine), last_report=report.reported_at
+        client_id=report.client_id,
+        containers=tuple(mine),
+        last_report=report.reported_at,
+        truncated=report.truncated,
     )
 
 

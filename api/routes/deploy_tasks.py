@@ -21,6 +21,7 @@ from api.schemas.deploy_tasks import (
     StartRequest,
     TaskStatus,
 )
+from api.secrecy import shown_to
 from db.documents.deploy_request import DeployTaskRequest
 from db.ids import is_id
 from db.queries import projects
@@ -63,14 +64,17 @@ def list_tasks(
         )
         rows, next_key = cut_page(found, limit, lambda row: row.id)
         counts = counts_of_many(session, [row.id for row in rows])
-        return page_response(call.url, [summary(row, counts[row.id]) for row in rows], next_key)
+        return page_response(
+            call.url, [shown_to(call.principal, summary(row, counts[row.id])) for row in rows], next_key
+        )
 
 
 @router.get("/{task_id}", response_model=DeployTaskAnswer)
 def get_task(task_id: str, call: Asked) -> Response:
     """One deploy task, with its plan and its results."""
     with call.database.read() as session:
-        return Reply(200, whole(session, get_deploy_task(session, task_id))).response()
+        answer = whole(session, get_deploy_task(session, task_id))
+        return Reply(200, shown_to(call.principal, answer)).response()
 
 
 @router.post("/{task_id}/start", status_code=202, response_model=StartAnswer)

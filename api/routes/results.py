@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.agent_logs import AgentAddress, read_log
 from api.body import StrictRoute
-from api.calls import Asked
+from api.calls import Asked, Call
 from api.deploy_task_answers import result_answer, result_with_output
 from api.errors import TransientApiError
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
@@ -44,19 +45,27 @@ def get_task_result(task_id: str, client_id: str, call: Asked) -> Response:
 
 
 @router.get("/{client_id}/log", response_model=LogAnswer)
-def read_task_log(task_id: str, client_id: str, call: Asked, offset: Offset = 0) -> Response:
+async def read_task_log(task_id: str, client_id: str, call: Asked, offset: Offset = 0) -> Response:
     """The running script's own output from `offset` on, asked of the agent; no agent, or no token kept for it: 503."""
+    found = await run_in_threadpool(_find, call, task_id, client_id)
+    if isinstance(found, bool):
+        return Reply(200, LogAnswer(output="", next_offset=offset, complete=found)).response()
+    agent, execution_id = found
+    log = await read_log(agent, execution_id, offset)
+    answer = LogAnswer(output=log.output, next_offset=log.next_offset, complete=log.complete)
+    return Reply(200, answer).response()
+
+
+def _find(call: Call, task_id: str, client_id: str) -> tuple[AgentAddress, str] | bool:
+    """The agent and the execution; where nothing was executed, whether nothing will be."""
     with call.database.read() as session:
         result = get_result(session, task_id, client_id)
         client = get_client(session, client_id)
     if result.execution_id is None:
-        ended = result.status not in ("pending", "running")
-        return Reply(200, LogAnswer(output="", next_offset=offset, complete=ended)).response()
+        return result.status not in ("pending", "running")
     token = call.box.decrypt(client.token_encrypted) if client.token_encrypted else ""
     if not token:
         raise TransientApiError(
             f"agent {client_id}", f"cannot read the log: no token is kept for client {client_id}"
         )
-    log = read_log(AgentAddress(client_id, client.url, token), result.execution_id, offset)
-    answer = LogAnswer(output=log.output, next_offset=log.next_offset, complete=log.complete)
-    return Reply(200, answer).response()
+    return AgentAddress(client_id, client.url, token), result.execution_id

@@ -12,6 +12,7 @@ from api.idempotency import perform
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
 from api.schemas.versions import VersionAnswer, VersionChange, VersionCreate, VersionStatus
+from api.secrecy import shown_to
 from api.trail import record
 from api.version_rules import check_fits
 from db.documents.evidence import EvidenceConfig
@@ -67,14 +68,17 @@ def list_versions(
         owner = projects.get_project(session, project)
         found = versions.list_versions(session, owner.id, status=status, limit=limit + 1, cursor=after)
         rows, next_key = cut_page(found, limit, lambda row: row.id)
-        return page_response(call.url, [version_answer(row) for row in rows], next_key)
+        return page_response(
+            call.url, [shown_to(call.principal, version_answer(row)) for row in rows], next_key
+        )
 
 
 @router.get("/versions/{version_id}", response_model=VersionAnswer)
 def get_version(version_id: str, call: Asked) -> Response:
     """One version."""
     with call.database.read() as session:
-        return Reply(200, version_answer(versions.get_version(session, version_id))).response()
+        answer = version_answer(versions.get_version(session, version_id))
+        return Reply(200, shown_to(call.principal, answer)).response()
 
 
 @router.patch("/versions/{version_id}", response_model=VersionAnswer)

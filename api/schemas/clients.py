@@ -100,7 +100,7 @@ class ClientCreated(ClientAnswer):
 class RotateRequest(Request):
     """How long the report token before stays good, in seconds."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 3600
+    overlap_s: Annotated[int, Field(strict=True, ge=0, le=30 * 86_400)] = 3600
 
 
 class RotateAnswer(Answer):
@@ -118,7 +118,9 @@ class TargetCreate(Request):
     name: Name = Field(examples=["web-07"])
     type: Literal["host"] = Field("host", description="`k8s-cluster` is refused until it is obeyed.")
     labels: Labels = Field(default_factory=dict)
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(0, description="Higher goes earlier.")
+    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = Field(
+        0, description="Higher goes earlier."
+    )
 
 
 class TargetAnswer(Resource):

@@ -14,11 +14,15 @@ class ContainerSummary(Answer):
 
 
 class ClientContainers(Answer):
-    """The project's containers in a client's newest report, which was made at `last_report`."""
+    """The project's containers in a client's newest report, which was made at `last_report`.
+
+    `truncated`: the client has more than fit into its report; those that run were kept first.
+    """
 
     client_id: str
     containers: tuple[ContainerInfo, ...]
     last_report: UtcDatetime
+    truncated: bool = False
 
 
 class ProjectContainers(Answer):

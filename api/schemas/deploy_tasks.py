@@ -139,6 +139,7 @@ class DeployTaskSummary(Resource):
     timeout_s: int | None
     env: dict[str, str]
     container_naming: NamingOverride | None
+    keep_previous: int | None
     created_by: str | None
     total_count: int
     success_count: int

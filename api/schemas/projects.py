@@ -1,8 +1,8 @@
 """Projects and their environments, on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from agent.wire.base import Request
 from agent.wire.naming import ContainerNaming
@@ -46,12 +46,18 @@ class ProjectAnswer(Resource):
     container_config: ContainerConfig | None
 
 
+def _is_no_star(name: str) -> str:
+    if name == "*":
+        raise ValueError('"*" means all environments: choose another name')
+    return name
+
+
 class EnvironmentCreate(Request):
     """A place that a project's targets are in: prod, staging."""
 
-    name: Name = Field(examples=["prod"])
+    name: Annotated[Name, AfterValidator(_is_no_star)] = Field(examples=["prod"])
     description: Description | None = None
-    require_approval: bool = Field(
+    require_approval: StrictBool = Field(
         False,
         description="A deploy task waits before its first client until another token than its creator's approves it.",
     )
@@ -62,7 +68,7 @@ class EnvironmentChange(Request):
     """What is sent is changed, what is not stays; null empties a field that may be empty."""
 
     description: Description | None = None
-    require_approval: bool = Field(default_factory=unset)
+    require_approval: StrictBool = Field(default_factory=unset)
     release_window: ReleaseWindow | None = None
 
 

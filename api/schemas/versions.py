@@ -12,7 +12,7 @@ from api.schemas.base import Description, Resource, unset
 from db.documents.evidence import EvidenceConfig
 
 VersionStatus = Literal["draft", "active", "deprecated"]
-Timeout = Annotated[int, Field(ge=1, le=86_400, description="Seconds.")]
+Timeout = Annotated[int, Field(strict=True, ge=1, le=86_400, description="Seconds.")]
 Reference = Annotated[Text, Field(min_length=1, max_length=100)]
 
 

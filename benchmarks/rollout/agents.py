@@ -35,6 +35,10 @@ class Behaviour:
     down: bool = False
     full_disk: bool = False
     output: str = ""
+    nuls: bool = False
+    lying_exit_code: int | None = None
+    other_execution: bool = False
+    never_started: bool = False
 
 
 @dataclass
@@ -141,6 +145,10 @@ class SimulatedFleet:
         if execution.state.ended:
             return
         behaviour, now = client.behaviour, datetime.now(UTC)
+        if behaviour.never_started:
+            client.executions[asked.execution_id] = execution.model_copy(update={"started_at": None})
+            self._end(client, client.executions[asked.execution_id], ExecutionState.FAILED)
+            return
         well = behaviour.exit_code == 0
         if well and behaviour.restarts:
             client.pid, client.started = client.pid + 1, now
@@ -150,8 +158,10 @@ class SimulatedFleet:
         self._end(client, execution, ExecutionState.SUCCEEDED if well else ExecutionState.FAILED)
 
     def _end(self, client: SimulatedClient, execution: Execution, state: ExecutionState) -> None:
-        code = None if state is ExecutionState.CANCELLED else client.behaviour.exit_code
-        output = client.behaviour.output
+        behaviour = client.behaviour
+        nothing = state is ExecutionState.CANCELLED or behaviour.never_started
+        code = None if nothing else behaviour.lying_exit_code or behaviour.exit_code
+        output = behaviour.output + ("\0nul" if behaviour.nuls else "")
         update = {
             "state": state,
             "exit_code": code,
@@ -173,7 +183,10 @@ class SimulatedFleet:
         if wait_s:
             with suppress(TimeoutError):
                 await asyncio.wait_for(client.ended[execution_id].wait(), wait_s)
-        return _away() if client.behaviour.down else _json(client.executions[execution_id].model_dump_json())
+        known = client.executions[execution_id]
+        if client.behaviour.other_execution:
+            known = known.model_copy(update={"execution_id": "another"})
+        return _away() if client.behaviour.down else _json(known.model_dump_json())
 
     async def cancel(self, request: Request) -> Response:
         client = self._of(request)
@@ -252,7 +265,7 @@ def _process(client: SimulatedClient, rule: str) -> ProcessInfo:
     return ProcessInfo(
         pid=client.pid,
         name="app",
-        cmdline="app --serve",
+        cmdline="app --serve" + (" \0" if client.behaviour.nuls else ""),
         start_time=client.started,
         status="sleeping",
         memory_mb=20.0,

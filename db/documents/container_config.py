@@ -16,4 +16,4 @@ class ContainerConfig(Request):
     alert_on_exit: bool = True
     alert_on_high_cpu: Annotated[FiniteFloat, Field(gt=0, le=100_000)] | None = None
     alert_on_high_mem: Annotated[FiniteFloat, Field(gt=0, le=100)] | None = None
-    alert_for_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    alert_for_s: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 300

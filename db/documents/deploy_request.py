@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from agent.wire.base import (
     ClientId,
@@ -49,20 +49,21 @@ class DeployTaskRequest(Request):
     selector: Selector | None = None
     environment: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
     source_version: VersionName | None = None
-    auto_select_clients: bool = False
-    include_failed: bool = False
-    allow_downgrade: bool = False
+    auto_select_clients: StrictBool = False
+    include_failed: StrictBool = False
+    allow_downgrade: StrictBool = False
     strategy: Strategy | None = None
     failure_strategy: FailureStrategy = "abort"
     auto_rollback: AutoRollback = "off"
     schedule_type: Literal["immediate", "scheduled"] = "immediate"
     schedule_from: UtcDatetime | None = None
     schedule_to: UtcDatetime | None = None
-    detach_process: bool = True
+    detach_process: StrictBool = True
     detach_method: DetachMethod | None = None
-    timeout_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    timeout_s: Annotated[int, Field(strict=True, ge=1, le=86_400)] | None = None
     env: EnvironmentVariables = Field(default_factory=dict)
     container_naming: NamingOverride | None = None
+    keep_previous: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     created_by: Annotated[Text, Field(max_length=200)] | None = None
 
     @model_validator(mode="after")

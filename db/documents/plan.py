@@ -19,7 +19,8 @@ class Skipped(Answer):
 
 class PlannedClient(Answer):
     """One client of the plan. `script_sha256` is of the script that will run there, or of the container's deploy_config
-    (as canonical JSON); `version_id` says whose it is.
+    (as canonical JSON); `version_id` says whose it is. `recipe_sha256` is of what goes with it: environment, user,
+    directory, interpreter, timeout, and what proves the version that is reached (null in plans of before).
     """
 
     client_id: str
@@ -33,6 +34,7 @@ class PlannedClient(Answer):
         "install_script", "update_script", "rollback_script", "uninstall_script", "deploy_config"
     ]
     script_sha256: str
+    recipe_sha256: str | None = None
 
 
 class Plan(Answer):

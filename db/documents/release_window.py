@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 
 from agent.wire.base import Request
 
@@ -31,10 +31,10 @@ TimeOfDay = Annotated[str, StringConstraints(max_length=5), AfterValidator(_time
 class ReleaseWindow(Request):
     """`allowed_days`: 1 = Monday … 7, the day on which the window begins; an end before the start is the next day."""
 
-    enabled: bool = True
+    enabled: StrictBool = True
     timezone: Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_zone)] = "UTC"
     allowed_days: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1, max_length=7)
+        tuple[Annotated[int, Field(strict=True, ge=1, le=7)], ...], Field(min_length=1, max_length=7)
     ] = (1, 2, 3, 4, 5, 6, 7)
     start_time: TimeOfDay = "00:00"
     end_time: TimeOfDay = "00:00"

@@ -1,27 +1,42 @@
 """How a deploy task goes through its clients: waves, parallelism, how many failures are too many, what stable means."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 
 from agent.wire.base import Request
 
 _SHARE = re.compile(r"^(100|[1-9][0-9]?)%$")
 
 
-def _share(value: str) -> str:
-    if not _SHARE.fullmatch(value):
-        raise ValueError('a share is written "1%" to "100%"')
-    return value
+MOST = 1_000_000
 
 
-Share = Annotated[str, StringConstraints(max_length=4), AfterValidator(_share)]
-WaveSize = Annotated[int, Field(ge=1, le=1_000_000)] | Share
+def _count_or_share(least: int) -> Callable[[object], object]:
+    """One clear sentence for whatever else it is."""
+
+    def check(value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST:
+            return value
+        if isinstance(value, str) and _SHARE.fullmatch(value):
+            return value
+        raise ValueError(f'must be a count of at least {least}, or a share, "1%" to "100%"')
+
+    return check
+
+
+def _schema(least: int) -> WithJsonSchema:
+    count = {"type": "integer", "minimum": least, "maximum": MOST}
+    return WithJsonSchema({"anyOf": [count, {"type": "string", "pattern": _SHARE.pattern}]})
+
+
+WaveSize = Annotated[int | str, BeforeValidator(_count_or_share(1)), _schema(1)]
 """A count of clients, or a share of the whole selection, rounded up."""
 
-Threshold = Annotated[int, Field(ge=0, le=1_000_000)] | Share
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Threshold = Annotated[int | str, BeforeValidator(_count_or_share(0)), _schema(0)]
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 FailureStrategy = Literal["continue", "pause", "abort"]
 AutoRollback = Literal["off", "failed", "wave", "all"]
 OfflinePolicy = Literal["fail", "skip", "wait"]
@@ -41,15 +56,17 @@ class Strategy(Request):
     """
 
     waves: Annotated[tuple[WaveSize, ...], Field(min_length=1, max_length=100)] = DEFAULT_WAVES
-    max_parallel: Annotated[int, Field(ge=1, le=1000)] = 25
+    max_parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] = 25
     max_failures: Threshold = 0
     max_failures_per_wave: Threshold | None = None
     stable_for_s: Annotated[Seconds, Field(le=3600)] = 30
-    health_timeout_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 300
-    canary_percent: Annotated[int, Field(ge=1, le=100)] | None = None
+    health_timeout_s: Annotated[float, Field(strict=True, ge=1, le=86_400, allow_inf_nan=False)] = 300
+    canary_percent: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     canary_duration_s: Annotated[Seconds, Field(le=604_800)] | None = None
-    canary_auto_promote: bool = False
-    pause_after: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=1000)] = ()
+    canary_auto_promote: StrictBool = False
+    pause_after: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=1000)], ...], Field(max_length=1000)
+    ] = ()
     spread_by: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     offline: OfflinePolicy = "fail"
     offline_wait_s: Annotated[Seconds, Field(le=86_400)] = 3600

@@ -5,7 +5,7 @@ Like the process reports' (db/models/reports.py), the history has no foreign key
 
 from datetime import date, datetime
 
-from sqlalchemy import Date, ForeignKey, String
+from sqlalchemy import Boolean, Date, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.wire.containers import ContainerInfo
@@ -14,12 +14,16 @@ from db.types import DocumentType, IdType, UtcDateTime
 
 
 class ReportedContainers:
-    """What both tables keep of a report: every container of the client's engine, as the agent said it."""
+    """What both tables keep of a report: every container of the client's engine, as the agent said it.
+
+    `truncated`: not every one, for the report would have been too large.
+    """
 
     docker_version: Mapped[str | None] = mapped_column(String(100))
     containers: Mapped[tuple[ContainerInfo, ...]] = mapped_column(DocumentType(tuple[ContainerInfo, ...]))
     reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    truncated: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class ContainerReportRow(ReportedContainers, Base):

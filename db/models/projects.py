@@ -1,6 +1,6 @@
 """Projects and their environments."""
 
-from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from agent.wire.naming import ContainerNaming
@@ -12,7 +12,10 @@ from db.types import DocumentType, IdType
 
 
 class Project(Keyed, Timestamped, Base):
-    """`container_prefix` is the naming's prefix once more, because no two projects may have the same."""
+    """`container_prefix` is the naming's prefix once more, because no two projects may have the same.
+
+    `fence`: the highest that was ever given out for it, over environments that are gone.
+    """
 
     __tablename__ = "projects"
     __table_args__ = (Index(None, "container_prefix", unique=True),)
@@ -24,6 +27,7 @@ class Project(Keyed, Timestamped, Base):
     container_naming: Mapped[ContainerNaming | None] = mapped_column(DocumentType(ContainerNaming))
     container_prefix: Mapped[str | None] = mapped_column(String(100))
     container_config: Mapped[ContainerConfig | None] = mapped_column(DocumentType(ContainerConfig))
+    fence: Mapped[int] = mapped_column(Integer, default=0)
 
     @validates("container_naming")
     def _keep_prefix(self, _key: str, naming: ContainerNaming | None) -> ContainerNaming | None:

@@ -84,3 +84,9 @@ def list_targets(
     """An environment's targets, oldest first; the cursor is the last one's id."""
     query = select(Target).where(Target.environment_id == environment_id)
     return page_of(session, query, Target.id, limit=limit, cursor=cursor)
+
+
+def held_clients(session: Session, now: datetime) -> dict[str, str]:
+    """Who is held now, and why."""
+    rows = session.scalars(select(Client).where(Client.held_reason.is_not(None)))
+    return {row.client_id: row.held_reason or "held" for row in rows if row.is_held(now)}

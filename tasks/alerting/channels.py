@@ -25,7 +25,7 @@ import apprise
 from pydantic import Field, ValidationError, model_validator
 
 from agent.wire.base import Request
-from tasks.alerting.events import EVENTS
+from tasks.alerting.prefect_events import NAME as EVENTS
 from tasks.errors import PermanentTaskError
 
 Level = Literal["info", "warning", "critical"]

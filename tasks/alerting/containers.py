@@ -39,6 +39,7 @@ class ContainersSeen:
     containers: Sequence[ContainerInfo]
     at: datetime
     received_at: datetime
+    truncated: bool = False
 
 
 def judge_containers(session: Session, reports: Sequence[ContainersSeen]) -> None:
@@ -75,6 +76,7 @@ def _judge(
         live_stops={one.subject for one in stops},
         firing_stops={one.subject for one in stops if one.fired_at},
         deploying=pair in judging.deploying,
+        truncated=report.truncated,
     )
     if config is not None and not config.alert_on_exit:
         observed = [one for one in observed if one.type not in ("container_stopped", "container_restarted")]

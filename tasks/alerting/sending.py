@@ -4,6 +4,7 @@ The first message of a group leaves at once, the rest are collected for 30 s: a 
 Sent at least once: a sender that dies between the sending and the writing of it sends again.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,12 +17,16 @@ from db.models import Alert, Delivery, News, Project
 from db.queries import news as queries
 from db.session import Database
 from tasks.alerting.channels import Channel
-from tasks.alerting.events import EVENTS, Post, is_for_events, send_events
-from tasks.alerting.settling import settle
+from tasks.alerting.prefect_events import PrefectEvents, event_of
 from tasks.alerting.silencing import Silencing
 
 GROUP_S = 30.0
+GIVE_UP_AFTER = timedelta(hours=24)
+FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 MOST_LINES = 50
+MOST_EVENTS = 200
+"""In one request."""
+log = logging.getLogger("hoist.alerting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +62,20 @@ def send_news(
     now: datetime,
     send: Send = send_with_apprise,
     *,
-    post: Post | None = None,
+    events: PrefectEvents | None = None,
 ) -> int:
-    """Route and send what is due; answers how many messages left. `post`: how events reach Prefect; None: there are none."""
+    """Route and send what is due; answers how many messages left. `events`: Prefect hears of all of it, too."""
     with database.read() as session:
         if not queries.is_anything_due(session, now):
             return 0
     with database.write() as session:
-        route_news(session, channels, now, events=post is not None)
-    sent = sum(_send_to(database, channel, now, send) for channel in channels)
-    if post is not None:
-        send_events(database, post, now)
-    return sent
+        route_news(session, (*channels, *([events] if events else [])), now)
+    emitted = emit_events(database, events, now) if events is not None else 0
+    return emitted + sum(_send_to(database, channel, now, send) for channel in channels)
 
 
-def route_news(session: Session, channels: Sequence[Channel], now: datetime, *, events: bool = False) -> None:
-    """Give each piece of news to the channels that want it, and an alert's to Prefect's events where there are any.
-
-    What is silenced waits for the silence's end.
-    """
+def route_news(session: Session, channels: Sequence[Channel | PrefectEvents], now: datetime) -> None:
+    """Give each piece of news to the channels that want it. What is silenced waits for the silence's end."""
     waiting = queries.unrouted(session)
     if not waiting:
         return
@@ -87,8 +87,6 @@ def route_news(session: Session, channels: Sequence[Channel], now: datetime, *, 
             for channel in channels
             if channel.wants(one.event, one.level, names.get(one.project_id or ""))
         ]
-        if events and is_for_events(one):
-            wanting.append(EVENTS)
         told = _who_is_told(session, one, wanting, silencing)
         if told is not None:
             one.routed_at = now
@@ -128,7 +126,39 @@ def _send_to(database: Database, channel: Channel, now: datetime, send: Send) ->
         return 0
     ids = [delivery_id for delivery_id, _, _ in taken]
     failure = send(channel, message_of([(line, level) for _, line, level in taken]))
-    return int(settle(database, channel.name, ids, failure, now))
+    _write_down(database, channel.name, ids, failure, now)
+    return 0 if failure else 1
+
+
+def emit_events(database: Database, events: PrefectEvents, now: datetime) -> int:
+    """Send Prefect what waits for it, at most a request's worth; answers how many events left."""
+    with database.write() as session:
+        names = {row.id: row.name for row in session.execute(select(Project.id, Project.name))}
+        taken = [
+            (delivery_id, event_of(one, _alert_of(session, one), names.get(one.project_id or "")))
+            for delivery_id, one in queries.claim(session, events.name, now, limit=MOST_EVENTS)
+        ]
+    if not taken:
+        return 0
+    failure = events.post([event for _, event in taken])
+    _write_down(database, events.name, [delivery_id for delivery_id, _ in taken], failure, now)
+    return 0 if failure else len(taken)
+
+
+def _alert_of(session: Session, one: News) -> Alert | None:
+    return session.get(Alert, one.alert_id) if one.alert_id is not None else None
+
+
+def _write_down(
+    database: Database, channel: str, ids: Sequence[str], failure: str | None, now: datetime
+) -> None:
+    with database.write() as session:
+        if failure is None:
+            queries.mark_sent(session, ids, now)
+            return
+        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(queries.attempts_of(session, ids), 10))
+        log.warning("cannot notify %s: %s; trying again in %.0f s", channel, failure, wait_s)
+        queries.mark_failed(session, ids, failure, now + timedelta(seconds=wait_s), now - GIVE_UP_AFTER)
 
 
 def _line(one: News) -> tuple[str, str]:

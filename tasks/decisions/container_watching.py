@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent.wire.containers import ContainerInfo
@@ -70,11 +70,13 @@ def observe_containers(
     live_stops: Collection[str],
     firing_stops: Collection[str],
     deploying: bool,
+    truncated: bool = False,
 ) -> tuple[list[Observed], ContainerMemory]:
     """Every condition of every container that the project has, or had at the last look; and what to remember.
 
     `live_stops`, `firing_stops`: names whose stop waits or fires, or fires. One that another has taken the place of is
-    not missed: Hoist's next deployment, or anybody's container of the same name.
+    not missed: Hoist's next deployment, or anybody's container of the same name. Nor is one that may have been left out
+    of a report that was cut (`truncated`): it is remembered as it was.
     """
     now = {one.container_id: one for one in containers}
     running = _Running(containers)
@@ -83,11 +85,15 @@ def observe_containers(
         here, before = now.get(container_id), memory.get(container_id)
         name = here.container_name if here is not None else memory[container_id].name
         look = _Look(name, here, before, running.replace(name, before, here), firing_stops)
+        if here is None and truncated:
+            observed.append(replace(_stopped(look, live_stops, deploying, limits), holds=None))
+            continue
         observed.append(_stopped(look, live_stops, deploying, limits))
         observed.append(_restarted(look, deploying, limits))
         if here is not None:
             observed.extend(_health_and_loads(here, deploying, limits))
-    return _one_of_each(observed), {one.container_id: _known(one, memory) for one in containers}
+    known = {one.container_id: _known(one, memory) for one in containers}
+    return _one_of_each(observed), {**memory, **known} if truncated else known
 
 
 def _known(one: ContainerInfo, memory: ContainerMemory) -> Known:

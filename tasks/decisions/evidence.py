@@ -108,7 +108,7 @@ def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime
     if wanted.source == "exit_code" and not wanted.is_container:
         return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
     if wanted.operation == "uninstall":
-        return _judge_uninstall(seen_now)
+        return _judge_uninstall(wanted, seen_first, seen_now, now)
     changed = _judge_identity(wanted, seen_first, seen_now) if seen_first is not None else None
     wrong = changed or next(_faults(wanted, seen_now), None)
     if wrong is not None:
@@ -168,13 +168,29 @@ def _stable_for_s(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: 
     return max(since_first_s, uptime_s(wanted.container, seen_now.containers, seen_now.containers_at))
 
 
-def _judge_uninstall(seen: Seen) -> Verdict:
+def _judge_uninstall(wanted: Wanted, first: Seen | None, seen: Seen, now: datetime) -> Verdict:
+    """Nothing is left, for as long as a version has to be stable: what a supervisor starts again is seen."""
+    left = _what_is_left(seen)
+    if left is not None:
+        return left
+    gone_for_s = max(0.0, (now - first.at).total_seconds()) if first is not None else 0.0
+    if gone_for_s < wanted.stable_for_s:
+        waited = f"nothing is left, for {gone_for_s:.0f} of {wanted.stable_for_s:.0f} s"
+        return Verdict(Reason.TOO_EARLY, False, waited, True)
+    return Verdict(Reason.HELD, True, "nothing that matches runs there, and no check passes", False)
+
+
+def _what_is_left(seen: Seen) -> Verdict | None:
+    passing = [check for check in seen.checks or () if check.passed]
+    if passing:
+        said = "; ".join(f"{check.type} {check.subject}: {check.detail}" for check in passing)
+        return _not_yet(Reason.STILL_RUNNING, f"its checks still pass: {said}"[:1000])
     if seen.containers:
         names = ", ".join(one.container_name for one in seen.containers[:5])
         return _not_yet(Reason.STILL_RUNNING, f"still there: {names}")
     if seen.processes:
         return _not_yet(Reason.STILL_RUNNING, f"still running: {_names(seen.processes)}")
-    return Verdict(Reason.HELD, True, "nothing that matches runs there", False)
+    return None
 
 
 def _judge_identity(wanted: Wanted, first: Seen, now: Seen) -> Verdict | None:
@@ -211,11 +227,20 @@ def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
 
 def _process_faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
     roots = roots_of(seen.processes)
-    matched = {process.matched_by for process in seen.processes}
-    missing = [rule for rule in wanted.rules if rule in seen.unmatched_rules or rule not in matched]
+    matched = {process.matched_by for process in seen.processes if process.status != "zombie"}
+    dead = {process.matched_by for process in seen.processes} - matched
+    missing = [
+        rule
+        for rule in wanted.rules
+        if rule in seen.unmatched_rules or (rule not in matched and rule not in dead)
+    ]
     if missing:
         yield _not_yet(Reason.NO_PROCESS, f"no process matches: {', '.join(missing)}")
-    zombies = tuple(process for process in roots if process.status == "zombie")
+    zombies = tuple(
+        process
+        for process in seen.processes
+        if process.status == "zombie" and (process in roots or process.matched_by in dead)
+    )
     if zombies:
         yield _not_yet(Reason.ZOMBIE, f"dead, and not collected by its parent: {_names(zombies)}")
     old = () if wanted.reload_in_place else tuple(_older(roots, wanted.execution_started_at))

@@ -65,7 +65,10 @@ def _skip(candidate: Candidate, reason: SkipReason, detail: str) -> Skipped:
 
 
 def _ask_install(candidate: Candidate, wish: Wish) -> Skipped | None:
+    assert candidate.installed is not None
     if candidate.status == "failed":
+        if wish.version and is_downgrade(candidate.installed, wish.version) and not wish.allow_downgrade:
+            return _skip(candidate, "would_be_downgrade", f"has {candidate.installed}")
         return None
     if candidate.installed == wish.version:
         return _skip(candidate, "already_at_version", f"has {candidate.installed}")

@@ -22,7 +22,8 @@ def check_regex(pattern: str) -> str | None:
     try:
         _compiled(pattern)
     except re2.error as error:
-        return str(error.args[0] if error.args else "no regular expression")
+        said = error.args[0] if error.args else "no regular expression"
+        return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     return None
 
 

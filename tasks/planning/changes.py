@@ -10,13 +10,14 @@ from db.documents.plan import PlannedClient
 from db.models import DeployResult, DeployTask, Project, Version, utc_now
 from db.queries.audit import append_audit
 from db.queries.projects import list_environments
+from db.queries.versions import versions_by_name
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError, WrongStateError
 from tasks.planning.creating import write_results
 from tasks.planning.drafting import draft_deploy_task, places_of
 from tasks.planning.fleet import read_members
 from tasks.planning.naming import check_names
-from tasks.planning.scripts import script_sha256
+from tasks.planning.scripts import recipe_sha256, script_sha256
 
 
 def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | None = None) -> list[str]:
@@ -30,6 +31,9 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
     present = {member.candidate.client_id: member.candidate for member in members}
     pending = _pending_attempts(session, deploy_task.id)
     versions = _versions(session, deploy_task)
+    reached = versions_by_name(
+        session, deploy_task.project_id, {one.to_version for one in deploy_task.plan.clients}
+    )
     changes: list[str] = list(_version_changes(deploy_task, versions))
     for planned in deploy_task.plan.clients:
         attempts = pending.get(planned.client_id)
@@ -38,6 +42,7 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
         retried = attempts > 0 or deploy_task.request.include_failed
         changes += _client_changes(planned, present.get(planned.client_id), retried)
         changes += _script_changes(planned, versions)
+        changes += _recipe_changes(planned, versions, reached)
     return [*changes, *_name_changes(session, deploy_task, pending)]
 
 
@@ -112,6 +117,16 @@ def _client_changes(planned: PlannedClient, now: Candidate | None, retried: bool
         yield f"{name} has {now.installed or 'nothing'}, not {planned.from_version or 'nothing'}"
     elif now.status == "failed" and not retried:
         yield f"{name}'s installation is failed now"
+
+
+def _recipe_changes(
+    planned: PlannedClient, versions: Mapping[str, Version], reached: Mapping[str, Version]
+) -> Iterator[str]:
+    version = versions.get(planned.version_id)
+    if version is None or planned.recipe_sha256 is None:
+        return
+    if recipe_sha256(version, reached.get(planned.to_version)) != planned.recipe_sha256:
+        yield f"how {planned.client_id}'s {planned.script_field} runs, or what proves it, is another one now"
 
 
 def _script_changes(planned: PlannedClient, versions: Mapping[str, Version]) -> Iterator[str]:

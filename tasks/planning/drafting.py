@@ -22,7 +22,7 @@ from tasks.errors import NotFoundError, PlanningError
 from tasks.planning.fleet import Member, choose_candidates, groups_of, read_members, wanted_environments
 from tasks.planning.going_back import check_way_back
 from tasks.planning.naming import check_names, check_type
-from tasks.planning.scripts import ChosenScript, choose_script
+from tasks.planning.scripts import ChosenScript, choose_script, recipe_sha256
 
 MAX_SPREAD = 1000
 """Waves that `spread_by` may make."""
@@ -62,8 +62,9 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     strategy = request.strategy or project.default_strategy or Strategy()
     to_versions = {candidate.client_id: _to_version(candidate, request, version) for candidate in chosen}
     scripts = _scripts(session, project, request, chosen, to_versions)
+    reached = versions_by_name(session, project.id, to_versions.values())
     waves = _cut(chosen, strategy, members)
-    clients = _plan_clients(chosen, to_versions, scripts, waves)
+    clients = _plan_clients(chosen, to_versions, scripts, reached, waves)
     check_times(request, now)
     check_way_back(session, project, request, clients)
     check_names(session, project, request, places_of(clients, environments))
@@ -175,6 +176,7 @@ def _plan_clients(
     chosen: Sequence[Candidate],
     to_versions: Mapping[str, str],
     scripts: Mapping[str, ChosenScript],
+    reached: Mapping[str, Version],
     waves: Sequence[Sequence[str]],
 ) -> tuple[PlannedClient, ...]:
     wave_of = {client_id: number for number, wave in enumerate(waves) for client_id in wave}
@@ -189,6 +191,9 @@ def _plan_clients(
             version_id=scripts[candidate.client_id].version.id,
             script_field=scripts[candidate.client_id].field,
             script_sha256=scripts[candidate.client_id].sha256,
+            recipe_sha256=recipe_sha256(
+                scripts[candidate.client_id].version, reached.get(to_versions[candidate.client_id])
+            ),
         )
         for candidate in chosen
     )

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db.models import DeployTask, Lease
+from db.models import DeployTask, Lease, Project
 from tasks.errors import LeaseHeldError, LeaseLostError
 
 DEFAULT_TTL_S = 60.0
@@ -41,7 +41,7 @@ def acquire_leases(
         if _is_held(lease, now) and (lease.holder, lease.deploy_task_id) != (holder, deploy_task.id):
             raise _held(lease)
     mine = all(_is_held(lease, now) for lease in leases)
-    fence = leases[0].fence if mine else _highest_fence(session, deploy_task.project_id) + 1
+    fence = leases[0].fence if mine else _next_fence(session, deploy_task.project_id)
     for lease in leases:
         lease.holder, lease.deploy_task_id, lease.fence = holder, deploy_task.id, fence
         lease.expires_at = now + timedelta(seconds=lease_ttl_s() if ttl_s is None else ttl_s)
@@ -105,8 +105,17 @@ def _held(lease: Lease) -> LeaseHeldError:
     return LeaseHeldError(lease.holder, lease.deploy_task_id, lease.expires_at)
 
 
-def _highest_fence(session: Session, project_id: str) -> int:
-    return max(session.scalars(select(Lease.fence).where(Lease.project_id == project_id)), default=0)
+def _next_fence(session: Session, project_id: str) -> int:
+    """Above all that were ever given out for the project: its agents keep the highest they have seen."""
+    project = session.scalars(
+        select(Project)
+        .where(Project.id == project_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    known = session.scalars(select(Lease.fence).where(Lease.project_id == project_id))
+    project.fence = max(project.fence, *known, 0) + 1
+    return project.fence
 
 
 def _locked_leases(session: Session, deploy_task: DeployTask) -> list[Lease]:

@@ -41,9 +41,13 @@ def effective_naming(project: Project, request: DeployTaskRequest) -> ContainerN
 def check_type(project: Project, request: DeployTaskRequest) -> None:
     """Refuse what makes no sense for the project's type, or for the operation. Raises PlanningError, naming the field."""
     if project.type != "container":
-        if request.container_naming is not None:
-            raise PlanningError(f"project {project.name} deploys no containers: leave it out", FIELD)
+        for field in ("container_naming", "keep_previous"):
+            if getattr(request, field) is not None:
+                raise PlanningError(f"project {project.name} deploys no containers: leave it out", field)
         return
+    if request.operation == "rollback" and request.env:
+        said = "a rollback starts the container that was kept, which has its environment: leave it out"
+        raise PlanningError(said, "env")
     for field in _script_fields(request):
         raise PlanningError(f"project {project.name} deploys containers, not scripts: leave it out", field)
     if request.operation == "uninstall" and request.container_naming is not None:

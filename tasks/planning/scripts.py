@@ -8,6 +8,8 @@ from typing import Literal
 
 from agent.wire.containers import DeployConfig
 from agent.wire.executions import Operation
+from agent.wire.processes import ProcessConfig
+from db.documents.evidence import EvidenceConfig
 from db.models import Project, Version
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError
@@ -36,6 +38,24 @@ def script_sha256(version: Version, field: ScriptField) -> str:
     if isinstance(source, DeployConfig):
         source = json.dumps(source.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(source.encode()).hexdigest()
+
+
+def recipe_sha256(runs: Version, reached: Version | None) -> str:
+    """SHA-256 (hex) of the canonical JSON of what goes with a script: how it runs, and what proves what it reaches."""
+    proven = reached or runs
+    evidence, config = proven.evidence or EvidenceConfig(), proven.process_config or ProcessConfig()
+    document = {
+        "env": runs.env,
+        "run_as": runs.run_as,
+        "work_dir": runs.work_dir,
+        "interpreter": runs.interpreter,
+        "timeout_s": runs.timeout_s,
+        "detach_method": runs.detach_method,
+        "evidence": evidence.model_dump(mode="json"),
+        "rules": [rule.model_dump(mode="json") for rule in config.rules],
+    }
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def choose_script(

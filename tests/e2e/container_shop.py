@@ -17,9 +17,10 @@ _numbers = itertools.count(1)
 class ContainerShop:
     """Versions 1.0, 1.1 and 1.2, whose health check never passes."""
 
-    def __init__(self, fleet, engine, clients):
+    def __init__(self, fleet, engine, clients, network=None):
         self.fleet, self.api, self.engine, self.clients = fleet, fleet.api, engine, tuple(clients)
         self.name = f"boxes{next(_numbers)}"
+        self.network = network
         self.project = self.api.post(
             "/projects", name=self.name, type="container", container_naming={"prefix": self.name}
         )["id"]
@@ -43,6 +44,7 @@ class ContainerShop:
             "ports": [{"container_port": 8080, "host_ip": "127.0.0.1"}],
             "env": {"GREETING": "from the version"},
             "stop_timeout_s": 5,
+            "networks": [{"name": self.network, "aliases": ["shop"]}] if self.network else [],
         }
         return self.api.post(
             "/versions",

@@ -2,21 +2,37 @@
 
 import pytest
 
+from tests.alias_poller import AliasPoller
 from tests.e2e.container_shop import ContainerShop
 from tests.e2e.shop import flow_state
+from tests.real_processes import wait_until
 
 CLIENTS = ("web-1", "web-2")
 
 
 @pytest.fixture
-def shop(fleet, docker_engine):
-    return ContainerShop(fleet, docker_engine, CLIENTS)
+def network(docker_engine):
+    made = docker_engine.api.create_network("boxes-net", check_duplicate=True)
+    yield "boxes-net"
+    docker_engine.remove_all()
+    docker_engine.api.remove_network(made["Id"])
 
 
-def test_010_install_upgrade_failed_upgrade_rollback_uninstall(shop):
+@pytest.fixture
+def shop(fleet, docker_engine, network):
+    return ContainerShop(fleet, docker_engine, CLIENTS, network)
+
+
+def test_010_install_upgrade_failed_upgrade_rollback_uninstall(shop, docker_engine, tmp_path):
     install(shop)
+    poller = AliasPoller(docker_engine, shop.network, f"{shop.name}:1.0", tmp_path / "out")
+    wait_until(lambda: poller.answers("1.0", 100))
     upgrade(shop)
+    wait_until(lambda: poller.answers("1.1", 100))
     fail(shop)
+    said = poller.end()
+    assert said["failed"] == [], "a client of the alias saw a failed request"
+    assert set(said["seen"]) == {"1.0", "1.1"}
     roll_back(shop)
     uninstall(shop)
 

@@ -90,3 +90,22 @@ def test_the_glossary_spells_the_domains_words():
     ]
     text = (ROOT / "docs/reference/glossary.md").read_text().lower()
     assert not [word for word in (*words, "deploy task", "wave") if f"**{word}**" not in text]
+
+
+def test_reference_names_every_address_of_the_release_api():
+    from fastapi.routing import APIRoute
+
+    from api import app as application
+
+    text = (ROOT / "docs/reference/api.md").read_text()
+    paths = {
+        route.path for router in application.ROUTERS for route in router.routes if isinstance(route, APIRoute)
+    }
+    steered = "/release/tasks/{task_id}/{approve,pause,resume,promote,rollback}"
+    words = ("approve", "pause", "resume", "promote", "rollback")
+    missing = {
+        path
+        for path in paths
+        if path not in text and not (steered in text and path.rpartition("/")[2] in words)
+    }
+    assert not missing

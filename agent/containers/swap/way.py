@@ -18,6 +18,7 @@ from agent.containers.errors import EngineUnavailable
 from agent.containers.swap.dock import Dock
 from agent.containers.swap.errors import SwapAbandoned, SwapEnded, SwapFailed
 from agent.containers.swap.notes import Notes
+from agent.containers.swap.putting_back import PuttingBack
 from agent.containers.swap.story import Swap
 from agent.containers.threads import DaemonThreads
 from agent.disk import write_durably
@@ -142,7 +143,9 @@ class ContainerWay:
             request = ContainerDeployRequest.model_validate_json(paths.request.read_bytes())
             notes = Notes(paths.swap, paths.output, ending, self._abandoned, paths.read_ended_by)
             dock = Dock(self._engine, request.project_id, self._settings.client_id)
-            code, why = _outcome(Swap(request, dock, notes, record.accepted_at), request, notes, paths)
+            swap = Swap(request, dock, notes, record.accepted_at)
+            back = PuttingBack(request, dock, notes, record.accepted_at)
+            code, why = _outcome(swap, back, request, notes, paths)
         except SwapAbandoned:
             return False
         except Exception as error:
@@ -161,11 +164,11 @@ class ContainerWay:
 
 
 def _outcome(
-    swap: Swap, request: ContainerDeployRequest, notes: Notes, paths: ExecutionPaths
+    swap: Swap, back: PuttingBack, request: ContainerDeployRequest, notes: Notes, paths: ExecutionPaths
 ) -> tuple[int, str | None]:
     """Exit status and why it failed. Raises SwapAbandoned."""
     if notes.now.phase == "revert":
-        return _put_back(swap, notes, notes.now.why or "it failed")
+        return _put_back(back, notes, notes.now.why or "it failed")
     try:
         if request.operation == "uninstall":
             swap.remove_all()
@@ -183,7 +186,7 @@ def _outcome(
         if request.operation == "uninstall":
             notes.tell(why)
             return FAILED, why
-        return _put_back(swap, notes, why)
+        return _put_back(back, notes, why)
     return SUCCEEDED, None
 
 
@@ -199,9 +202,9 @@ def _write_status(paths: ExecutionPaths, code: int) -> None:
         write_durably(paths.status, content)
 
 
-def _put_back(swap: Swap, notes: Notes, why: str) -> tuple[int, str]:
+def _put_back(back: PuttingBack, notes: Notes, why: str) -> tuple[int, str]:
     try:
-        said = swap.put_back(why)
+        said = back.put_back(why)
     except (SwapFailed, EngineUnavailable) as error:
         said = str(error)
     notes.tell(said)

@@ -1,4 +1,4 @@
-"""Rollouts: holds, approvals, pauses and going back of deploy tasks; approval and windows of environments; freezes."""
+"""Rollouts: a project's highest fence; holds, approvals, pauses and going back of deploy tasks; approval and windows of environments; freezes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,11 +33,20 @@ def upgrade() -> None:
         sa.Column("require_approval", sa.Boolean(), nullable=False, server_default=sa.false()),
     )
     op.add_column("environments", sa.Column("release_window", JSON, nullable=True))
+    op.add_column("projects", sa.Column("fence", sa.Integer(), nullable=False, server_default="0"))
+    op.execute(
+        "UPDATE projects SET fence = coalesce((SELECT max(leases.fence) FROM leases WHERE leases.project_id = projects.id), 0)"
+    )
+    for table in ("container_reports", "latest_container_reports"):
+        op.add_column(table, sa.Column("truncated", sa.Boolean(), nullable=False, server_default=sa.false()))
     _create_freezes()
 
 
 def downgrade() -> None:
     op.drop_table("freezes")
+    for table in ("latest_container_reports", "container_reports"):
+        op.drop_column(table, "truncated")
+    op.drop_column("projects", "fence")
     for column in ("release_window", "require_approval"):
         op.drop_column("environments", column)
     for column in ("rollback", "ran"):

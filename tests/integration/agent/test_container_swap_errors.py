@@ -5,6 +5,7 @@ Every call of the engine and every write of the progress is tried, in each way o
 
 import errno
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.containers.swap import notes, story, way
+from agent.containers.swap import notes, putting_back, steps, story, way
 from agent.executions.paths import ExecutionPaths
 from agent.wire.containers import ContainerDeployRequest
 from tests.memory_engine import Calls, MemoryEngine, refusal
@@ -30,9 +31,11 @@ class Death(BaseException):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for name, value in {"POLL_S": 0.0005, "LATE_CREATE_S": 0.002, "ENGINE_RETRY_S": 0.0005}.items():
-        monkeypatch.setattr(story, name, value)
-    monkeypatch.setattr(story, "STUBBORN_RETRY_S", 0.0005)
+    monkeypatch.setattr(story, "POLL_S", 0.0005)
+    for name, value in {"LATE_CREATE_S": 0.002, "LOOK_S": 0.0005}.items():
+        monkeypatch.setattr(putting_back, name, value)
+    for name in ("ENGINE_RETRY_S", "STUBBORN_RETRY_S"):
+        monkeypatch.setattr(steps, name, 0.0005)
     monkeypatch.setattr("os.fsync", lambda _: None)  # this is about order, not about power
 
 
@@ -64,11 +67,20 @@ def carry_out(engine: MemoryEngine, paths: ExecutionPaths) -> None:
 
 
 def deploy(
-    engine: MemoryEngine, folder: Path, execution_id: str, version: str, *, gap: bool, **fields
+    engine: MemoryEngine,
+    folder: Path,
+    execution_id: str,
+    version: str,
+    *,
+    gap: bool,
+    networks: list | None = None,
+    **fields,
 ) -> ExecutionPaths:
     paths = ExecutionPaths(folder / execution_id)
     paths.directory.mkdir()
     config = {"image": version, "pull": "never", "networks": [{"name": "net", "aliases": ["shop"]}]}
+    if networks is not None:
+        config["networks"] = networks
     if gap:
         config["ports"] = [{"container_port": 8080, "host_port": 8080}]
     asked = {"execution_id": execution_id, "project_id": "p", "version": version, "environment": "prod"}
@@ -171,7 +183,7 @@ def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap
 def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing(
     engine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(story, "STUBBORN_S", 0.01)
+    monkeypatch.setattr(steps, "STUBBORN_S", 0.01)
     paths = prepare(engine, tmp_path, "sick update", gap=True)
     started = engine.start
 
@@ -185,3 +197,43 @@ def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing
     assert serving(engine) == []
     assert "NOTHING SERVES" in way._text_of(paths)
     assert "docker start shop-prod-1" in way._text_of(paths)
+
+
+def test_previous_one_that_ends_at_once_is_not_said_to_serve(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "STUBBORN_S", 0.01)
+    paths = prepare(engine, tmp_path, "sick update", gap=True)
+    started = engine.start
+
+    def start(key: str) -> None:
+        started(key)
+        if engine.boxes[key].image == "1.0":
+            engine.boxes[key].state = "exited"
+
+    engine.start = start
+    carry_out(engine, paths)
+    assert serving(engine) == []
+    assert "NOTHING SERVES" in way._text_of(paths)
+    assert "serves again" not in way._text_of(paths)
+
+
+def test_gap_lasts_until_its_aliases_lead_to_the_new_one(engine, tmp_path, monkeypatch):
+    paths = prepare(engine, tmp_path, "update", gap=True)
+    joined = engine.connect_container_to_network
+
+    def connect(key: str, network: str, aliases: list[str] | None = None) -> None:
+        if aliases:
+            time.sleep(0.2)
+        joined(key, network, aliases)
+
+    engine.connect_container_to_network = connect
+    began = time.time()
+    carry_out(engine, paths)
+    gap_s = way._deployed_of(paths).gap_ms / 1000
+    assert 0.2 <= gap_s <= time.time() - began
+
+
+def test_gap_ends_when_it_is_well_where_no_alias_leads_to_it(engine, tmp_path):
+    carry_out(engine, deploy(engine, tmp_path, "e0", "1.0", gap=True, networks=[]))
+    paths = deploy(engine, tmp_path, "e1", "1.1", gap=True, networks=[])
+    carry_out(engine, paths)
+    assert way._deployed_of(paths).gap_ms is not None

@@ -306,3 +306,22 @@ def test_agent_ends_within_ten_seconds_of_sigterm_with_a_long_poll_open(agent: A
         agent.process.terminate()
         assert agent.process.wait(10) == 0
         poll.exception()
+
+
+def test_agent_ends_within_ten_seconds_of_sigterm_although_a_probe_runs(agent: AgentProcess):
+    probe = {"type": "command", "command": "sleep 40", "timeout_s": 60}
+    body = {"project_id": "p", "work_dir": "/tmp", "version_probe": probe}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: agent.http.post("/v1/commands/release.check", json=body))
+        wait_until(lambda: processes_mentioning("sleep 40"))
+        agent.process.terminate()
+        assert agent.process.wait(10) == 0
+        asked.exception()
+
+
+def test_agent_answers_although_a_probe_s_pattern_would_take_for_ever(agent: AgentProcess):
+    probe = {"type": "command", "command": f"printf {'a' * 60}", "pattern": "(a+)+$b"}
+    body = {"project_id": "p", "work_dir": "/tmp", "version_probe": probe}
+    answer = agent.http.post("/v1/commands/release.check", json=body, timeout=10)
+    assert "does not match" in answer.json()["probe_error"]
+    assert agent.http.get("/healthz", timeout=5).status_code == 200

@@ -366,3 +366,10 @@ def test_a_large_fleet_is_counted_in_bounded_time(served, operator, fleet):
     assert time.monotonic() - began < BOUND_S
     assert seen["total_containers"] == 50_000
     assert {one["count"] for one in seen["by_project"]} == {0, 1000}
+
+
+def test_report_that_was_cut_says_so(operator, agent):
+    send(agent, "shop-1", truncated=True)
+    assert of_project(operator)["clients"][0]["truncated"] is True
+    send(agent, "shop-1")
+    assert of_project(operator)["clients"][0]["truncated"] is False

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from api.flow_runs import FlowRuns
-from db.models import Client, DeployResult, DeployTask, Lease, utc_now
+from db.models import Client, DeployResult, DeployTask, Lease, Version, utc_now
 from tasks.planning.lease import acquire_leases
 from tests.builders import create_environment, create_fleet
 from tests.served_api import assert_problem
@@ -85,6 +85,12 @@ def test_list_leaves_plan_clients_and_results_out(operator, fleet):
         ({"strategy": {"waves": ["0%"]}}, 422),
         ({"strategy": {"max_parallel": 0}}, 422),
         ({"timeout_s": -1}, 422),
+        ({"timeout_s": "15"}, 422),
+        ({"include_failed": "yes"}, 422),
+        ({"strategy": {"waves": [True]}}, 422),
+        ({"strategy": {"waves": [1.0]}}, 422),
+        ({"strategy": {"max_parallel": True}}, 422),
+        ({"strategy": {"stable_for_s": "30"}}, 422),
         ({"unknown": 1}, 422),
     ],
 )
@@ -319,3 +325,23 @@ def test_log_of_an_unreachable_agent_is_503_naming_it(operator, fleet, served):
         session.get(Client, "a").url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     problem = assert_problem(operator.get(f"/release/tasks/{task['id']}/results/a/log"), 503)
     assert problem["part"] == "agent a"
+
+
+def test_mistake_in_the_waves_is_one_clear_sentence(operator, fleet):
+    answer = operator.post("/release/tasks", json={**UPGRADE, "strategy": {"waves": ["0%"]}})
+    (error,) = assert_problem(answer, 422)["errors"]
+    assert error == {
+        "field": "strategy.waves.0",
+        "message": 'must be a count of at least 1, or a share, "1%" to "100%"',
+    }
+
+
+def test_viewer_sees_the_names_of_environment_variables_not_their_values(operator, served, fleet):
+    task = make(operator, env={"DB_PASSWORD": "hunter2"})
+    with served.database.write() as session:
+        session.query(Version).filter_by(version="1.5").one().env = {"API_KEY": "hunter3"}
+    assert operator.get(f"/release/tasks/{task['id']}").json()["env"] == {"DB_PASSWORD": "hunter2"}
+    for path in (f"/release/tasks/{task['id']}", "/release/tasks", "/release/projects/shop/versions"):
+        text = served.viewer.get(path).text
+        assert "hunter" not in text
+        assert "***" in text

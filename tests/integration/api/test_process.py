@@ -2,14 +2,18 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from db.session import open_database
+from tests.builders import create_fleet
 from tests.served_api import closed_port
 
 PATIENCE_S = 60
@@ -98,3 +102,33 @@ def test_help_lists_the_settings(environ, run):
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert "HOIST_API_TLS_CERT" in output
+
+
+def test_sigterm_ends_it_although_a_call_waits_for_an_agent_that_is_silent(environ, run, tmp_path):
+    port, database = closed_port(), f"sqlite:///{tmp_path / 'hoist.db'}"
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        "HOIST_API_PORT": str(port),
+        "HOIST_DATABASE_URL": database,
+        "HOIST_API_OPERATOR_TOKEN": "t" * 32,
+    }
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings["PREFECT_API_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        process = run({**environ, **settings})
+        wait_until_ready(process, url)
+        api = httpx.Client(
+            base_url=url, headers={"Authorization": "Bearer " + "t" * 32}, trust_env=False, timeout=60
+        )
+        opened = open_database(database)
+        with opened.write() as session:
+            create_fleet(session, {"a": "1.4"})
+        opened.close()
+        wanted = {"project_id": "shop", "version": "1.5", "operation": "update", "auto_select_clients": True}
+        task = api.post("/release/tasks", json=wanted).json()["id"]
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(api.post, f"/release/tasks/{task}/start")
+            time.sleep(2)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_S) == 0
+            assert time.monotonic() - began < 10

@@ -144,6 +144,11 @@ def test_environment_has_a_release_window_and_asks_for_approval(operator):
     assert operator.get("/release/audit").json()[0]["action"] == "environment.change"
 
 
+def test_star_is_no_environment_s_name(operator):
+    make(operator)
+    assert_problem(operator.post(ENVIRONMENTS, json={"name": "*"}), 422, mentions="all environments")
+
+
 @pytest.mark.parametrize(
     ("changed", "field"),
     [

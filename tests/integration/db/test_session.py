@@ -131,3 +131,10 @@ def test_a_schema_from_the_future_is_refused(database: Database, database_url: s
         session.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
     with pytest.raises(PermanentDatabaseError):
         open_database(database_url)
+
+
+def test_error_does_not_say_what_was_written(database):
+    secret = "hunter2 of a script"
+    with pytest.raises(IntegrityError) as raised, database.write() as session:
+        session.add_all([Project(name="shop", type="script", description=secret) for _ in range(2)])
+    assert "hunter2" not in str(raised.value)

@@ -1,6 +1,7 @@
 """Deploy tasks of container projects: which deploy_config is carried out where, and how the containers are called."""
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from agent.wire.containers import DeployConfig
@@ -273,3 +274,26 @@ def test_clients_with_nothing_are_still_passed_over(database, versions):
     with database.read() as session:
         assert len(session.scalars(select(Installation)).all()) == 2
         assert len(session.scalars(select(Environment)).all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [({"operation": "rollback", "env": {"A": "b"}}, "env"), ({"keep_previous": 11}, "keep_previous")],
+)
+def test_what_a_container_can_t_obey_is_refused(database, versions, values, field):
+    with database.write() as session, pytest.raises((PlanningError, ValidationError), match=field):
+        preview_deploy_task(session, request_of(**values), NOW)
+
+
+def test_script_project_keeps_no_previous_containers(database):
+    with database.write() as session:
+        project, _ = create_fleet(session, {"s": "1.4"}, project_name="scripts")
+        asked = DeployTaskRequest(
+            project_id=project.id,
+            version="1.5",
+            operation="update",
+            auto_select_clients=True,
+            keep_previous=2,
+        )
+        with pytest.raises(PlanningError, match="no containers"):
+            preview_deploy_task(session, asked, NOW)

@@ -2,8 +2,9 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
-from db.models import DeployTask
+from db.models import DeployTask, Lease
 from db.session import Database
 from tasks.errors import LeaseHeldError, LeaseLostError
 from tasks.planning import create_deploy_task
@@ -123,3 +124,15 @@ def test_times_come_from_the_environment():
         3,
         0.5,
     )
+
+
+def test_fence_rises_over_an_environment_that_is_made_anew(database: Database, tasks):
+    """Its agents keep the highest that they have seen of the project."""
+    with database.write() as session:
+        for number in (1, 2, 3):
+            assert acquire_leases(session, tasks["one"], f"run-{number}", NOW) == number
+            release_leases(session, tasks["one"], f"run-{number}")
+    with database.write() as session:
+        session.execute(delete(Lease))
+    with database.write() as session:
+        assert acquire_leases(session, tasks["one"], "run-4", NOW) == 4

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import pytest
 from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
 from benchmarks.rollout.agents import Behaviour
-from db.models import Client, DeployResult, DeployTask, Lease, utc_now
+from db.models import Client, DeployResult, DeployTask, Lease, Version, utc_now
+from db.queries.clients import delete_client
 from flows.upgrade import upgrade
 from tasks.planning.controls import prepare_retry, request_cancel, wants_run
 from tests.integration.tasks.conftest import QUICK
@@ -364,3 +366,66 @@ async def task_run_names(flow_run_id, wanted):
                 break
             await asyncio.sleep(0.1)
         return names
+
+
+async def test_retry_goes_on_although_a_client_that_succeeded_is_deregistered(quick_shop):
+    quick_shop.client("c2").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(client_ids=["c1", "c2"], auto_select_clients=False, failure_strategy="continue")
+    await run(task_id)
+    quick_shop.client("c2").behaviour = Behaviour()
+    with quick_shop.database.write() as session:
+        delete_client(session, "c1")
+        prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "test", utc_now())
+    state = await run(task_id)
+    assert state.is_completed(), state.message
+    assert quick_shop.statuses(task_id) == {"c1": "success", "c2": "success"}
+
+
+async def test_client_that_is_put_on_hold_meanwhile_is_passed_over(shop):
+    shop.client("c1").behaviour = Behaviour(lasts_s=2)
+    task_id = shop.plan(strategy={**QUICK, "waves": [1, "100%"]})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: shop.statuses(task_id)["c1"] == "running")
+    with shop.database.write() as session:
+        session.get_one(Client, "c3").held_reason = "on fire"
+    state = await running
+    assert state.is_completed(), state.message
+    assert shop.statuses(task_id) == {"c1": "success", "c2": "success", "c3": "skipped", "c4": "success"}
+    assert shop.results(task_id)["c3"].error == "held: on fire"
+    assert not shop.client("c3").scripts_run
+
+
+async def test_start_is_refused_where_how_the_script_runs_is_another_one_now(quick_shop):
+    task_id = quick_shop.plan()
+    with quick_shop.database.write() as session:
+        version = session.scalars(select(Version).where(Version.version == "1.5")).one()
+        version.env = {"DEBUG": "1"}
+    state = await run(task_id)
+    assert state.name == "Refused"
+    assert "c1's update_script runs" in state.message
+    assert not quick_shop.client("c1").scripts_run
+
+
+@pytest.mark.parametrize("shard_above", ["500", "1"])
+async def test_agent_that_answers_nonsense_ends_no_other_client_s_upgrade(shop, monkeypatch, shard_above):
+    """NULs, which PostgreSQL takes nowhere; a success with an exit code; an answer about another execution."""
+    monkeypatch.setenv("HOIST_SHARD_ABOVE", shard_above)
+    shop.client("c1").behaviour = Behaviour(nuls=True)
+    shop.client("c2").behaviour = Behaviour(lying_exit_code=3)
+    shop.client("c3").behaviour = Behaviour(other_execution=True, lasts_s=0.3)
+    task_id = shop.plan(failure_strategy="continue")
+    state = await run(task_id)
+    statuses = shop.statuses(task_id)
+    assert statuses["c4"] == "success", state.message
+    assert statuses["c1"] == "success"
+    assert statuses["c2"] == "failed"
+    assert "exited 3" in shop.results(task_id)["c2"].error
+    assert statuses["c3"] == "unknown"
+
+
+async def test_script_that_was_never_started_leaves_the_installation_as_it_was(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(never_started=True)
+    task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    await run(task_id)
+    assert quick_shop.statuses(task_id) == {"c1": "failed"}
+    assert quick_shop.installations()["c1"].status == "installed"

@@ -52,3 +52,22 @@ async def test_refusal_is_not_asked_again():
     with pytest.raises(PermanentAgentError):
         await keep_asking(ask, window_s=0.05)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("window_s", [0.05, 12, 120])
+async def test_asking_goes_on_for_the_whole_window_and_not_beyond(window_s):
+    """Whatever the jitter is: a hundred times."""
+    for _ in range(100):
+        now, asked = [0.0], []
+
+        async def sleep(seconds, now=now):
+            now[0] += seconds
+
+        async def ask(now=now, asked=asked):
+            asked.append(now[0])
+            raise TransientAgentError("away")
+
+        with pytest.raises(TransientAgentError):
+            await keep_asking(ask, window_s, clock=lambda now=now: now[0], sleep=sleep)
+        assert asked[-1] == pytest.approx(window_s)
+        assert len(asked) >= 6

@@ -68,6 +68,7 @@ def test_container_report_has_everything_where_there_is_room():
     report = container_report(100)
     kept = ContainerReport.model_validate_json(encode_container_report(report))
     assert set(kept.containers) == set(report.containers)
+    assert not kept.truncated
     assert (kept.client_id, kept.report_id) == ("web-1", report.report_id)
     assert container_report(1).report_id != report.report_id
 
@@ -75,6 +76,8 @@ def test_container_report_has_everything_where_there_is_room():
 def test_too_large_container_report_loses_what_does_not_run_first():
     body = encode_container_report(container_report(8000))
     assert len(body) <= MAX_REPORT_BYTES
-    kept = ContainerReport.model_validate_json(body).containers
+    whole = ContainerReport.model_validate_json(body)
+    kept = whole.containers
+    assert whole.truncated
     assert len(kept) > 3000
     assert sum(one.state == "running" for one in kept) == min(len(kept), 4000)

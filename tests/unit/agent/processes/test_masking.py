@@ -65,6 +65,20 @@ def test_examples(arguments, expected):
     assert shown_cmdline("\0".join(arguments).encode() + b"\0") == expected
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--apikey:hunter2"],
+        ["/password:hunter2"],
+        ["--pass", "hunter2"],
+        ["--jwt", "hunter2"],
+        ["--pass=hunter2"],
+    ],
+)
+def test_other_ways_to_give_a_secret(arguments):
+    assert "hunter2" not in " ".join(mask_arguments(arguments))
+
+
 def test_secret_is_masked_before_the_cut():
     raw = b"app\0" + b"x" * 4080 + b"\0--password\0hunter2hunter2\0"
     shown = shown_cmdline(raw)

@@ -90,7 +90,8 @@ def test_container_that_ends_after_it_had_held_is_final(now: ContainerInfo | Non
 def test_nothing_may_be_left_after_an_uninstall():
     wanted = replace(WANTED, operation="uninstall", container=None)
     assert _judge(_seen(5, _container()), wanted=wanted).reason is Reason.STILL_RUNNING
-    assert _judge(_seen(5), wanted=wanted).held
+    assert _judge(_seen(5), wanted=wanted).reason is Reason.TOO_EARLY
+    assert _judge(_seen(35), _seen(5), wanted=wanted).held
 
 
 def test_deployment_that_names_no_container_proves_nothing():

@@ -139,7 +139,7 @@ def test_exit_code_is_taken_where_the_version_says_so():
 def test_after_an_uninstall_nothing_runs_any_more():
     wanted = replace(WANTED, operation="uninstall")
     assert _judge(_seen(), wanted).reason is Reason.STILL_RUNNING
-    assert _judge(Seen(FIRST, unmatched_rules=("app",)), wanted).held
+    assert _judge(Seen(FIRST, unmatched_rules=("app",)), replace(wanted, stable_for_s=0)).held
 
 
 PROCESSES = st.builds(
@@ -200,3 +200,36 @@ def test_nothing_is_held_without_all_of_its_evidence(wanted: Wanted, first: Seen
 @given(ANY_WANTED, st.none() | SEEN, SEEN)
 def test_judging_twice_answers_the_same(wanted: Wanted, first: Seen | None, seen: Seen):
     assert judge(wanted, first, seen, seen.at) == judge(wanted, first, seen, seen.at)
+
+
+def _gone(at: datetime = FIRST, **values) -> Seen:
+    return Seen(at, **{"boot_id": "b", "unmatched_rules": ("app",), **values})
+
+
+def test_uninstall_has_to_hold_for_as_long_as_a_version():
+    """A supervisor that starts it again a second later is seen."""
+    wanted = replace(WANTED, operation="uninstall")
+    assert _judge(_gone(), wanted).reason is Reason.TOO_EARLY
+    assert _judge(_gone(LATER), wanted, _gone()).held
+    back = _judge(_seen(LATER), wanted, _gone())
+    assert (back.reason, back.held) == (Reason.STILL_RUNNING, False)
+
+
+def test_uninstall_is_not_proven_while_a_check_passes():
+    wanted = replace(WANTED, operation="uninstall", rules=(), has_probe=False, has_checks=True)
+    answers = (CheckResult(type="http", subject="http://127.0.0.1/", passed=True, detail="answered 200"),)
+    first = Seen(FIRST, checks=())
+    there = _judge(Seen(LATER, checks=answers), wanted, first)
+    assert (there.reason, there.held, there.retry) == (Reason.STILL_RUNNING, False, True)
+    assert "answered 200" in there.detail
+    silent = (CheckResult(type="http", subject="http://127.0.0.1/", passed=False, detail="refused"),)
+    assert _judge(Seen(LATER, checks=silent), wanted, first).held
+
+
+def test_dead_child_of_another_match_fulfils_no_rule():
+    wanted = replace(WANTED, rules=("app", "worker"))
+    dead = _process(101, status="zombie", matched_by="worker", ppid=100, is_root=False)
+    verdict = _judge(_seen(FIRST, _process(), dead), wanted)
+    assert (verdict.reason, verdict.held) == (Reason.ZOMBIE, False)
+    alive = _process(102, matched_by="worker", ppid=100, is_root=False)
+    assert _judge(_seen(FIRST, _process(), dead, alive), wanted).reason is Reason.TOO_EARLY

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -98,3 +99,10 @@ def test_higher_priority_goes_first_then_the_name(candidates: list[Candidate]):
         assert one.priority > other.priority or (
             one.priority == other.priority and one.client_id <= other.client_id
         )
+
+
+def test_failed_installation_of_a_newer_version_is_not_overwritten_by_an_install():
+    newer = Candidate("a", "t", "e", version="2.0", status="failed")
+    wish = Wish("install", "1.0", include_failed=True)
+    assert pass_over(newer, wish).reason == "would_be_downgrade"
+    assert pass_over(newer, replace(wish, allow_downgrade=True)) is None
