@@ -17,13 +17,12 @@ from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
-from tasks.alerting.prefect_events import PrefectEvents
+from tasks.alerting.prefect_events import PrefectEvents, prefect_events
 from tasks.alerting.processes import ProcessesSeen, judge_processes
 from tasks.alerting.sending import send_news
 from tasks.errors import PermanentTaskError
 
 READ_AGAIN_S = 60.0
-EVENTS = "HOIST_PREFECT_EVENTS"
 log = logging.getLogger("api")
 
 
@@ -90,10 +89,7 @@ class Messenger:
 
 
 def _events(parts: Parts) -> PrefectEvents | None:
-    """Where Prefect's address is set, it hears of everything; HOIST_PREFECT_EVENTS=off keeps it from that."""
-    if parts.settings.prefect_url is None or os.environ.get(EVENTS) == "off":
-        return None
-    return PrefectEvents(parts.settings.prefect_url, os.environ.get("PREFECT_API_AUTH_STRING"))
+    return prefect_events(parts.settings.prefect_url, os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _channels() -> tuple[Channel, ...] | None:

@@ -35,6 +35,7 @@ class PrefectServer:
             "PREFECT_HOME": str(root / "prefect"),
             "PREFECT_API_URL": self.url,
             "PREFECT_UI_API_URL": self.url,
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         }
         argv = [
             sys.executable,

@@ -25,6 +25,7 @@ import apprise
 from pydantic import Field, ValidationError, model_validator
 
 from agent.wire.base import Request
+from tasks.alerting.prefect_events import NAME as EVENTS
 from tasks.errors import PermanentTaskError
 
 Level = Literal["info", "warning", "critical"]
@@ -96,6 +97,8 @@ def load_channels(environ: Mapping[str, str] = os.environ) -> tuple[Channel, ...
     names = [one.name for one in document.channel]
     if len(set(names)) != len(names):
         raise PermanentTaskError(f"cannot use {path}: two channels have one name")
+    if EVENTS in names:
+        raise PermanentTaskError(f"cannot use {path}: no channel may be called {EVENTS!r}: Prefect's is")
     return tuple(Channel(one, _url_of(one, path, environ)) for one in document.channel)
 
 

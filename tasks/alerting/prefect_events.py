@@ -4,7 +4,8 @@ https://docs.prefect.io/v3/concepts/events: an event's id is its news', so one t
 """
 
 import base64
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from db.models import Alert, News
 
 NAME = "prefect events"
 """What its deliveries are recorded under."""
+SWITCH = "HOIST_PREFECT_EVENTS"
 TIMEOUT_S = 10.0
 
 
@@ -44,7 +46,11 @@ class PrefectEvents:
         return None if answer.is_success else f"Prefect answers {answer.status_code}"
 
 
-Post = Callable[[Sequence[dict[str, Any]]], str | None]
+def prefect_events(
+    url: str | None, auth: str | None, environ: Mapping[str, str] = os.environ
+) -> PrefectEvents | None:
+    """Where Prefect's address is known, it hears of everything; HOIST_PREFECT_EVENTS=off keeps it from that."""
+    return None if url is None or environ.get(SWITCH) == "off" else PrefectEvents(url, auth)
 
 
 def event_of(news: News, alert: Alert | None, project: str | None) -> dict[str, Any]:
@@ -59,13 +65,14 @@ def event_of(news: News, alert: Alert | None, project: str | None) -> dict[str, 
         "hoist.client": news.client_id,
         "hoist.type": alert.type if alert is not None else None,
     }
+    title = news.title.removeprefix("resolved: ")  # that it did is the event's name
     said = {name: value for name, value in labels.items() if value}
     return {
         "id": news.id,
         "occurred": _text(news.at),
         "event": f"hoist.{kind}.{news.event.replace('_', '-')}",
-        "resource": {"prefect.resource.id": resource_id, "prefect.resource.name": news.title, **said},
-        "payload": {"title": news.title, "message": news.body, "labels": dict(alert.labels) if alert else {}},
+        "resource": {"prefect.resource.id": resource_id, "prefect.resource.name": title, **said},
+        "payload": {"title": title, "message": news.body, "labels": dict(alert.labels) if alert else {}},
     }
 
 

@@ -24,6 +24,8 @@ GROUP_S = 30.0
 GIVE_UP_AFTER = timedelta(hours=24)
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
 MOST_LINES = 50
+MOST_EVENTS = 200
+"""In one request."""
 log = logging.getLogger("hoist.alerting")
 
 
@@ -68,7 +70,7 @@ def send_news(
             return 0
     with database.write() as session:
         route_news(session, (*channels, *([events] if events else [])), now)
-    emitted = _emit(database, events, now) if events is not None else 0
+    emitted = emit_events(database, events, now) if events is not None else 0
     return emitted + sum(_send_to(database, channel, now, send) for channel in channels)
 
 
@@ -128,12 +130,13 @@ def _send_to(database: Database, channel: Channel, now: datetime, send: Send) ->
     return 0 if failure else 1
 
 
-def _emit(database: Database, events: PrefectEvents, now: datetime) -> int:
+def emit_events(database: Database, events: PrefectEvents, now: datetime) -> int:
+    """Send Prefect what waits for it, at most a request's worth; answers how many events left."""
     with database.write() as session:
         names = {row.id: row.name for row in session.execute(select(Project.id, Project.name))}
         taken = [
             (delivery_id, event_of(one, _alert_of(session, one), names.get(one.project_id or "")))
-            for delivery_id, one in queries.claim(session, events.name, now)
+            for delivery_id, one in queries.claim(session, events.name, now, limit=MOST_EVENTS)
         ]
     if not taken:
         return 0

@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
 from prefect.states import Completed
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,8 @@ from db.models import utc_now
 from db.session import Database, open_database
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import NOTIFY_FILE, load_channels
-from tasks.alerting.sending import send_news
+from tasks.alerting.prefect_events import prefect_events
+from tasks.alerting.sending import emit_events, send_news
 from tasks.artifacts import best_effort
 from tasks.errors import PermanentTaskError
 from tasks.fleet.offline import end_orphans, judge_offline
@@ -55,12 +57,15 @@ async def send_unsent() -> int:
 
     Where this process knows no channels it leaves news alone: the release API may know some.
     """
+    known = get_current_settings().api
+    auth = known.auth_string.get_secret_value() if known.auth_string else None
+    events = prefect_events(known.url, auth)
 
     def send(database: Database) -> int:
         try:
             if os.environ.get(NOTIFY_FILE):
-                return send_news(database, load_channels(), utc_now())
-            return 0
+                return send_news(database, load_channels(), utc_now(), events=events)
+            return emit_events(database, events, utc_now()) if events is not None else 0
         except PermanentTaskError as error:
             get_run_logger().error("%s", error)
             return 0

@@ -265,6 +265,7 @@ def test_channel_takes_its_url_from_the_environment(hook, tmp_path):
         ('[[channel]]\nname = "a"\nurl = "nonsense://secret"\n', 0o600, "apprise"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\nlevels = ["loud"]\n', 0o600, "levels"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n' * 2, 0o600, "one name"),
+        ('[[channel]]\nname = "prefect events"\nurl = "json://h/secret"\n', 0o600, "Prefect's"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n', 0o644, "chmod 600"),
     ],
 )
