@@ -49,15 +49,13 @@ ONE_AT_A_TIME = {
 """With several workers: tests that share what is expensive to start, or stands in its own way, go to one of them."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name each test's group, by the fixtures that it asks for."""
-    for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        for group, fixtures in ONE_AT_A_TIME.items():
-            if names & fixtures:
-                item.add_marker(pytest.mark.xdist_group(group))
-                break
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name the test's group, by the fixtures that it asks for; before xdist reads the groups."""
+    names = set(getattr(item, "fixturenames", ()))
+    for group, fixtures in ONE_AT_A_TIME.items():
+        if names & fixtures:
+            item.add_marker(pytest.mark.xdist_group(group))
+            return
 
 
 pytest_plugins = ["tests.databases", "tests.docker_engine", "tests.kubernetes_cluster"]
