@@ -31,7 +31,8 @@ format: install ## let ruff rewrite what it can
 
 test: install ## everything, on real databases, processes, systemd and Prefect; skips nothing
 	@bash deployments/install-test-needs.sh
-	@CI=true $(BIN)/pytest -q -n 2 --dist loadgroup tests
+	@CI=true $(BIN)/pytest -q tests --ignore tests/e2e
+	@CI=true $(BIN)/pytest -q tests/e2e
 
 test-unit: install ## the unit tests alone
 	@$(BIN)/pytest -q tests/unit

@@ -6,7 +6,6 @@ import shutil
 import signal
 import tempfile
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 _HOME = tempfile.mkdtemp(prefix="hoist-tests-home-")
@@ -38,24 +37,6 @@ settings.load_profile("ci")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell: what the tests start, and end with Ctrl-C, would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-ONE_AT_A_TIME = {
-    "docker": {"docker_engine", "session_docker_engine", "fleet"},
-    "kubernetes": {"kubernetes"},
-    "prefect": {"prefect_api"},
-    "systemd": {"systemd"},
-    "crashes": {"crashing_fleet"},
-}
-"""With several workers: tests that share what is expensive to start, or stands in its own way, go to one of them."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Name the test's group, by the fixtures that it asks for; before xdist reads the groups."""
-    names = set(getattr(item, "fixturenames", ()))
-    for group, fixtures in ONE_AT_A_TIME.items():
-        if names & fixtures:
-            item.add_marker(pytest.mark.xdist_group(group))
-            return
 
 
 pytest_plugins = ["tests.databases", "tests.docker_engine", "tests.kubernetes_cluster"]
