@@ -11,13 +11,12 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Completed, Pending, Running
 
 from deployments.demo.environment import CODE
-from tests.prefect_server import prefect_server  # noqa: F401 (a fixture)
 
 FLOWS = ("heartbeat", "watch", "retention")
 
 
 @pytest.fixture(scope="module")
-def deployed(prefect_server, tmp_path_factory):  # noqa: F811 (the fixture)
+def deployed(prefect_server, tmp_path_factory):
     """`prefect deploy --all`, as an operator does it."""
     env = os.environ | {
         "PREFECT_API_URL": prefect_server.url,
