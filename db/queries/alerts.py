@@ -8,7 +8,15 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from db.models import Alert, AlertMemory, DeployResult, DeployTask, Installation, Silence
+from db.models import (
+    Alert,
+    AlertMemory,
+    DeployResult,
+    DeployTask,
+    Installation,
+    LatestPodReport,
+    Silence,
+)
 from db.queries.paging import page_of
 
 T = TypeVar("T")
@@ -145,6 +153,13 @@ def orphans(session: Session, types: Collection[str], limit: int = 500) -> Seque
         Installation.project_id == Alert.project_id,
         or_(Installation.status == "installed", Installation.status == "failed"),
     )
+    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
+    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def unreported(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
+    """Alerts about pods of clients that have no newest report of any (any more): nobody's report will end them."""
+    there = select(LatestPodReport.client_id).where(LatestPodReport.client_id == Alert.client_id)
     query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
     return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
 

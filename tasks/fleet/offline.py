@@ -7,10 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client
-from db.queries.alerts import orphans
+from db.queries.alerts import orphans, unreported
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
 from tasks.decisions.alerts import Timing
 from tasks.decisions.observed import Observed
+from tasks.decisions.pod_watching import TYPES as POD_TYPES
 
 OFFLINE = "client_offline"
 INSTALLED_TYPES = (
@@ -53,8 +54,8 @@ def judge_offline(session: Session, now: datetime, for_s: float) -> int:
 
 
 def end_orphans(session: Session, now: datetime) -> int:
-    """Alerts of what is not installed any more end; answers how many."""
-    found = orphans(session, INSTALLED_TYPES)
+    """Alerts of what is not installed any more end, and of pods that nobody reports; answers how many."""
+    found = [*orphans(session, INSTALLED_TYPES), *unreported(session, POD_TYPES)]
     for alert in found:
         end_alert(session, alert, now)
     return len(found)
