@@ -5,15 +5,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from agent.wire.monitors import PutMonitor
 from db.documents.evidence import EvidenceConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import (
     Client,
     Installation,
     LatestContainerReport,
+    LatestPodReport,
     LatestProcessReport,
     ProcessSet,
     Project,
@@ -41,14 +43,14 @@ class SilentClient:
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     installation: Installation
-    project_type: str
+    project: Project
     version: Version | None
 
 
 def mark_heard(session: Session, now: datetime, within: timedelta) -> None:
     """Clients whose reports come in are online, without being asked."""
     heard: dict[str, datetime] = {}
-    for table in (LatestProcessReport, LatestContainerReport):
+    for table in (LatestProcessReport, LatestContainerReport, LatestPodReport):
         query = select(table.client_id, table.received_at).where(table.received_at > now - within)
         for client_id, at in session.execute(query):
             heard[client_id] = max(at, heard.get(client_id, at))
@@ -77,14 +79,16 @@ def find_silent(
     """
     wanted = _installed(session)
     reported = _reported_versions(session)
-    columns = (LatestContainerReport.client_id, LatestContainerReport.received_at)
-    containers = {row.client_id: row.received_at for row in session.execute(select(*columns))}
+    others = {
+        "container": _received(session, LatestContainerReport),
+        "kubernetes": _received(session, LatestPodReport),
+    }
     clients = session.scalars(select(Client).order_by(Client.client_id)).all()
     deploying = deploying_pairs(session, {client.client_id for client in clients})
     silent = []
     for client in clients:
         mine = wanted.get(client.client_id, [])
-        if not _is_silent(client, mine, reported, containers, now=now, silent_for=silent_for):
+        if not _is_silent(client, mine, reported, others, now=now, silent_for=silent_for):
             continue
         silent.append(_silent_client(client, mine, deploying, secrets))
     return silent
@@ -92,7 +96,7 @@ def find_silent(
 
 def _installed(session: Session) -> dict[str, list[_Wanted]]:
     query = (
-        select(Installation, Project.type, Version)
+        select(Installation, Project, Version)
         .join(Project, Project.id == Installation.project_id)
         .outerjoin(
             Version,
@@ -101,9 +105,22 @@ def _installed(session: Session) -> dict[str, list[_Wanted]]:
         .where(Installation.status.in_(("installed", "failed")))
     )
     found: dict[str, list[_Wanted]] = defaultdict(list)
-    for installation, project_type, version in session.execute(query):
-        found[installation.client_id].append(_Wanted(installation, project_type, version))
+    for installation, project, version in session.execute(query):
+        found[installation.client_id].append(_Wanted(installation, project, version))
     return found
+
+
+def _received(
+    session: Session, table: type[LatestContainerReport] | type[LatestPodReport]
+) -> dict[str, datetime]:
+    query = select(table.client_id, func.max(table.received_at)).group_by(table.client_id)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _namespace_of(project: Project) -> str | None:
+    if project.type != "kubernetes":
+        return None
+    return (project.kubernetes_config or ProjectKubernetes()).namespace
 
 
 def _reported_versions(session: Session) -> dict[tuple[str, str], tuple[str, datetime]]:
@@ -120,7 +137,7 @@ def _is_silent(
     client: Client,
     mine: Sequence[_Wanted],
     reported: dict[tuple[str, str], tuple[str, datetime]],
-    containers: dict[str, datetime],
+    others: dict[str, dict[str, datetime]],
     *,
     now: datetime,
     silent_for: timedelta,
@@ -131,12 +148,10 @@ def _is_silent(
         config = one.version.process_config if one.version is not None else None
         interval = timedelta(seconds=INTERVALS * (config.collect_interval if config else 60))
         longest = max(silent_for, interval)
-        if (
-            one.project_type != "script"
-            and containers.get(client.client_id, client.created_at) <= now - longest
-        ):
+        received = others.get(one.project.type)
+        if received is not None and received.get(client.client_id, client.created_at) <= now - longest:
             return True
-        if one.project_type != "script" and not (config and config.rules):
+        if received is not None and not (config and config.rules):
             continue
         said = reported.get((client.client_id, one.installation.project_id))
         if said is None or said[1] <= now - longest or said[0] != one.installation.version:
@@ -161,7 +176,8 @@ def _silent_client(
             evidence=version.evidence or EvidenceConfig(),
             work_dir=version.work_dir or "/",
             run_as=version.run_as,
-            containers=one.project_type == "container",
+            containers=one.project.type == "container",
+            pods_in=_namespace_of(one.project),
         )
     token = secrets.decrypt(client.token_encrypted) if client.token_encrypted else None
     return SilentClient(client.client_id, client.url, token, monitors, frozenset(leave))

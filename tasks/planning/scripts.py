@@ -69,7 +69,7 @@ def choose_script(
 
     Raises PlanningError, naming the field, where the version has no such script or is not registered.
     """
-    if project.type == "container":
+    if project.type != "script":
         return _container(project, candidate, operation, to_version, versions)
     if operation == "rollback":
         return _rollback_script(project, candidate, to_version, versions)
