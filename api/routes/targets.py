@@ -34,9 +34,9 @@ def create_target(environment_id: str, body: TargetCreate, call: Posted) -> Resp
 
     def change(session: Session) -> Reply:
         environment = projects.get_environment(session, environment_id)
+        kind = _type_in(session.get_one(Project, environment.project_id), body.type)
         client = clients.get_client(session, body.client_id)
         _check_is_in_no_other(session, environment, client.client_id)
-        kind = _type_in(session.get_one(Project, environment.project_id), body.type)
         asked = {**body.model_dump(), "type": kind}
         target = Target(project_id=environment.project_id, environment_id=environment.id, **asked)
         session.add(target)
