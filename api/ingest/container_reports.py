@@ -65,6 +65,7 @@ def _row_of(incoming: Incoming[ContainerReport], kept_for: timedelta) -> dict[st
         "containers": report.containers,
         "reported_at": incoming.reported_at,
         "received_at": incoming.received_at,
+        "dropped_reports": report.dropped_reports or 0,
     }
 
 

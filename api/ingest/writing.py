@@ -12,6 +12,7 @@ from api.ingest.batches import Batches
 from api.ingest.container_reports import store_container_reports
 from api.ingest.incoming import Incoming, Judge, Outcome, judge_nothing
 from api.ingest.process_reports import report_day, store_process_reports
+from api.metrics.process import ProcessMetrics
 from api.schemas.reports import ReportAccepted
 from db.errors import RacedError
 from db.history.days import make_days
@@ -28,6 +29,7 @@ class Ingest:
         kept_for: timedelta,
         judge_processes: Judge[ProcessReport] = judge_nothing,
         judge_containers: Judge[ContainerReport] = judge_nothing,
+        metrics: ProcessMetrics | None = None,
     ) -> None:
         self._database = database
         self._kept_for = kept_for
@@ -35,12 +37,15 @@ class Ingest:
         self._judge_containers = judge_containers
         self._memory = SetMemory()
         self._days: frozenset[date] = frozenset()
+        self._metrics = metrics or ProcessMetrics()
         self.processes: Batches[Incoming[ProcessReport], ReportAccepted] = Batches(
-            self.write_processes, "process-reports"
+            self.write_processes, "process-reports", self._metrics.reports("process").note_batch
         )
         self.containers: Batches[Incoming[ContainerReport], ReportAccepted] = Batches(
-            self.write_containers, "container-reports"
+            self.write_containers, "container-reports", self._metrics.reports("container").note_batch
         )
+        self._metrics.show_waiting("process", lambda: self.processes.waiting)
+        self._metrics.show_waiting("container", lambda: self.containers.waiting)
 
     async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
         """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
@@ -67,6 +72,7 @@ class Ingest:
             self.forget_days()
             raise
         self._memory.learn(learned)
+        self.count("process", outcomes)
         return outcomes
 
     def write_containers(self, batch: Sequence[Incoming[ContainerReport]]) -> list[Outcome]:
@@ -74,10 +80,18 @@ class Ingest:
         self.prepare(batch)
         try:
             with self._database.write() as session:
-                return store_container_reports(session, batch, self._kept_for, self._judge_containers)
+                outcomes = store_container_reports(session, batch, self._kept_for, self._judge_containers)
         except RacedError:
             self.forget_days()
             raise
+        self.count("container", outcomes)
+        return outcomes
+
+    def count(self, kind: str, outcomes: Iterable[Outcome]) -> None:
+        """Count what is committed. What is refused is counted where it is answered."""
+        for one in outcomes:
+            if isinstance(one, ReportAccepted):
+                self._metrics.reports(kind).count_kept(duplicate=one.duplicate)
 
     def store_one(self, session: Session, incoming: Incoming[Any]) -> Outcome:
         """One report, in a transaction of the caller's, who has called `prepare`. Raises RacedError."""
