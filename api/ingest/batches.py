@@ -21,6 +21,8 @@ MAX_BATCH = 500
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MAX_WAITING = 10_000
 """Reports in memory that wait for their turn; one more is answered 503, and its agent spools it."""
+RETRY_AFTER_S = 5
+"""So long does it take to write what waits then."""
 
 
 @dataclass(slots=True)
@@ -52,7 +54,11 @@ class Batches(Generic[Item, Outcome]):
     async def put(self, item: Item, size: int) -> Outcome:
         """The item's outcome, once it is durable. `size`: its bytes, roughly. Raises what it is refused with."""
         if len(self._waiting) >= MAX_WAITING:
-            raise TransientApiError("database", "cannot take the report now: too many wait to be written")
+            raise TransientApiError(
+                "database",
+                "cannot take the report now: too many wait to be written; send it again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Item, Outcome] = _Waiting(item, size, time.perf_counter(), loop.create_future())
         self._waiting.append(waiting)
