@@ -18,6 +18,8 @@ from agent.wire.monitors import Monitor
 from agent.wire.processes import Collected
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+UNDER_WAY_S = 5.0
+"""What was made in the last moment arrives, too."""
 
 
 def simulated_now():
@@ -51,17 +53,20 @@ def monitor(project_id, interval_s, **config):
 
 async def run_fleet(api, disk, monitors, *, end_s, collectors=None, **bounds):
     """An agent for each monitor; the spools when it is over."""
-    chance, spools, tasks = random.Random(7), [], []
+    chance, spools, watches, deliveries = random.Random(7), [], [], []
     for number, watched in enumerate(monitors):
         spool = Spool(disk / f"agent-{number}", **bounds)
         delivery = Delivery(spool, api.sender(), chance.uniform)
         collector = collectors[number] if collectors else NothingRuns()
         reporting = Reporting(f"web-{number}", collector, spool, delivery)
         watch = Watch(watched, reporting, Room(0))
-        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(delivery.run(3.0))]
+        watches.append(asyncio.create_task(watch.run()))
+        deliveries.append(asyncio.create_task(delivery.run(3.0)))
         spools.append(spool)
     await asyncio.sleep(end_s)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for tasks in (watches, deliveries):
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(UNDER_WAY_S)
     return spools
