@@ -21,7 +21,7 @@ from db.models import utc_now
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import PermanentTaskError
 from tasks.planning.controls import begin_start
-from tasks.planning.reconciling import due_deploy_tasks, pause_abandoned, refuse_due
+from tasks.planning.reconciling import due_deploy_tasks, mark_begun, pause_abandoned, refuse_due
 
 END_WITHIN_S = 3.0
 log = logging.getLogger("api")
@@ -63,6 +63,8 @@ def _start_due(parts: Parts, ending: threading.Event) -> None:
                 task = get_deploy_task(session, deploy_task_id)
                 key = begin_start(session, task, False, utc_now(), who="schedule")
             parts.flow_runs.start(deploy_task_id, key)
+            with parts.database.write() as session:
+                mark_begun(session, deploy_task_id, utc_now())
         except (PermanentTaskError, TransientApiError) as error:
             with parts.database.write() as session:
                 if refuse_due(session, deploy_task_id, str(error), utc_now()):

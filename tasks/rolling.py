@@ -1,6 +1,5 @@
 """How a run goes through its clients: what is next is decided, done, and decided anew, until nothing is left to do."""
 
-import asyncio
 from typing import Any
 
 from prefect import get_run_logger
@@ -35,19 +34,9 @@ async def roll_out(rollout: Rollout) -> None:
 async def decide(rollout: Rollout) -> Next:
     """What is next."""
     assert rollout.rules is not None
-    situation = await asyncio.to_thread(_read, rollout)
+    situation = await rollout.read(lambda session: read_situation(session, rollout))
     rollout.forgiven_failures = situation.forgiven
     return decide_next(rollout.rules, situation)
-
-
-def _read(rollout: Rollout) -> Any:
-    with rollout.database.read() as session:
-        return read_situation(session, rollout)
-
-
-def _read_held(rollout: Rollout) -> dict[str, str]:
-    with rollout.database.read() as session:
-        return held_clients(session, utc_now())
 
 
 async def _do(rollout: Rollout, step: Next) -> None:
@@ -60,7 +49,7 @@ async def _do(rollout: Rollout, step: Next) -> None:
     get_run_logger().info("%s: %s clients", step.reason, len(step.clients))
     name = "in flight" if step.wave is None else f"wave {step.wave + 1}"
     rollout.brakes.let_go()
-    rollout.held = await asyncio.to_thread(_read_held, rollout)
+    rollout.held = await rollout.read(lambda session: held_clients(session, utc_now()))
     await roll_wave(rollout, name, [rollout.clients[client] for client in step.clients])
 
 

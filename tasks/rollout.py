@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,10 +144,22 @@ class Rollout:
 
         A database that can't be reached is asked again for as long as a lease lasts: every change may be repeated.
         """
+        return await self._patiently(lambda: asyncio.wrap_future(self._writer.submit(change)))
+
+    async def read(self, question: Callable[[Session], T]) -> T:
+        """What the database answers; asked again, as `commit` is, while it can't be reached."""
+
+        def ask() -> T:
+            with self.database.read() as session:
+                return question(session)
+
+        return await self._patiently(lambda: asyncio.to_thread(ask))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         deadline = time.monotonic() + self.settings.lease_ttl_s
         while True:
             try:
-                return await asyncio.wrap_future(self._writer.submit(change))
+                return await ask()
             except TransientDatabaseError:
                 if self.brakes.lost or time.monotonic() > deadline:
                     raise

@@ -12,15 +12,17 @@ _POLLER = """
 import collections, json, os, socket, time
 seen, failed, ended = collections.Counter(), [], "/out/end"
 while not os.path.exists(ended):
+    began, answer, where = time.time(), b"", None
     try:
         with socket.create_connection(("shop", 8080), timeout=10) as connection:
+            where = connection.getpeername()[0]
             connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-            answer = b""
             while chunk := connection.recv(4096):
                 answer += chunk
         seen[answer.rpartition(b"\\r\\n\\r\\n")[2].decode().strip() or "empty"] += 1
     except OSError as error:
-        failed.append(repr(error))
+        after = time.time() - began
+        failed.append(f"{error!r} at {began:.3f}, after {after:.3f} s, by {where}, {len(answer)} bytes answered")
     with open("/out/seen.new", "w") as file:
         json.dump({"seen": seen, "failed": failed}, file)
     os.replace("/out/seen.new", "/out/seen")

@@ -107,7 +107,7 @@ def finish_run(
     _end_results(session, task, ("running", "unknown"), "its run ended without an answer of its agent", now)
     counts = counts_of(session, task.id)
     task.status = _ended_as(task, counts)
-    task.going_back, task.hold = False, None
+    task.going_back, task.hold, task.paused_by = False, None, None
     task.status_reason, task.finished_at = reason, now
     release_leases(session, task, holder)
     numbers = {"success": counts.success, "failed": counts.failed, "total": counts.total}
@@ -148,6 +148,7 @@ def end_unstarted(session: Session, task: DeployTask, why: str, now: datetime) -
     """End a deploy task of which no run is under way: who is still pending is skipped."""
     _skip_pending(session, task, why, now)
     task.status, task.status_reason, task.finished_at = "cancelled", why[:1000], now
+    task.hold, task.paused_by, task.going_back = None, None, False
 
 
 def wants_run(session: Session, task: DeployTask, now: datetime) -> str | None:
@@ -195,7 +196,7 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         )
         result.ran = result.rollback = None
     task.status, task.status_reason = "pending", None
-    task.cancel_running = task.finished_at = None
+    task.cancel_running = task.finished_at = task.hold = task.paused_by = None
     session.flush()
     left = counts_of(session, task.id)
     task.forgiven_failures = left.failed + left.unknown + left.rolled_back

@@ -38,6 +38,15 @@ def due_deploy_tasks(session: Session, now: datetime) -> list[str]:
     return [task.id for task in session.scalars(query) if _starts_at(task) <= now]
 
 
+def mark_begun(session: Session, deploy_task_id: str, now: datetime) -> None:
+    """A flow run was made for it: from now on it is like any other that was started, and is not made one again."""
+    task = get_deploy_task(session, deploy_task_id, lock=True)
+    at_work = select(Lease.fence).where(Lease.deploy_task_id == task.id, Lease.expires_at > now)
+    if task.status == "scheduled" and session.scalar(at_work.limit(1)) is None:
+        task.status = "pending" if task.hold is None else "paused"
+        task.status_reason = "its time has come: its flow run is to begin"
+
+
 def _starts_at(task: DeployTask) -> datetime:
     if task.hold is not None:
         return task.hold.until or task.hold.since

@@ -106,6 +106,7 @@ def roll_back(session: Session, task: DeployTask, who: str, now: datetime, comme
             f"cannot roll deploy task {task.id} back: no client has what it brought, and a version to go back to"
         )
     task.going_back, task.paused_by, task.hold = True, None, None
+    task.cancel_running = None  # the last word counts: a cancelled deploy task is rolled back too
     if task.status in FINISHED:
         task.status, task.finished_at = "paused", None
         task.status_reason = f"{who} has it rolled back"

@@ -80,9 +80,11 @@ int main(int count, char **words) {
             if (connection >= 0) answer(connection);
         }
     }
-    /* What is in the backlog was accepted by the kernel: answer it before the door closes. */
+    /* What is in the backlog was accepted by the kernel: answer it, and close the door at once. Whoever came between would
+     * be reset; whoever comes afterwards is refused, and tries his next address. */
     struct pollfd waiting = {listener, POLLIN, 0};
     while (poll(&waiting, 1, 0) == 1) answer(accept(listener, NULL, NULL));
+    close(listener);
     printf("app ends\n");
     return 0;
 }

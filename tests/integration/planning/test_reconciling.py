@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from db.models import AuditEntry, Lease, News
+from db.models import AuditEntry, DeployTask, Lease, News
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseLostError
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_run
-from tasks.planning.lease import renew_leases
-from tasks.planning.reconciling import GRACE, pause_abandoned
+from tasks.planning.lease import acquire_leases, renew_leases
+from tasks.planning.reconciling import GRACE, due_deploy_tasks, mark_begun, pause_abandoned
 from tests.builders import NOW, create_fleet, upgrade_request
 
 TTL_S = 60.0
@@ -67,3 +67,28 @@ def test_who_has_not_begun_or_has_ended_is_nobody_s_business(database, task):
         with database.write() as session:
             get_deploy_task(session, task.id).status = status
         assert paused(database, GONE) == []
+
+
+def test_scheduled_deploy_task_is_started_once(database):
+    """Its flow run takes a while to begin: until then it is not due once more."""
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4"})
+        asked = upgrade_request(project, schedule_type="scheduled", schedule_from=NOW)
+        task_id = create_deploy_task(session, asked, now=NOW, who="ann").id
+    with database.write() as session:
+        assert due_deploy_tasks(session, NOW - timedelta(seconds=1)) == []
+        assert due_deploy_tasks(session, NOW) == [task_id]
+        mark_begun(session, task_id, NOW)
+    with database.read() as session:
+        assert due_deploy_tasks(session, NOW) == []
+        assert session.get_one(DeployTask, task_id).status == "pending"
+
+
+def test_run_that_is_at_work_by_then_keeps_its_status(database):
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4"})
+        asked = upgrade_request(project, schedule_type="scheduled", schedule_from=NOW)
+        task = create_deploy_task(session, asked, now=NOW, who="ann")
+        acquire_leases(session, task, "run-1", NOW)
+        mark_begun(session, task.id, NOW)
+        assert task.status == "scheduled", "it waits for its window, say"

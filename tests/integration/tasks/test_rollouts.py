@@ -8,10 +8,13 @@ from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
 from benchmarks.rollout.agents import Behaviour
-from db.models import AuditEntry, DeployTask, Environment, Freeze, News, utc_now
+from db.errors import TransientDatabaseError
+from db.models import AuditEntry, Client, DeployTask, Environment, Freeze, News, utc_now
+from tasks import rolling
 from tasks.errors import NotAllowedError, WrongStateError
 from tasks.planning import steering
-from tasks.planning.controls import begin_start, request_cancel
+from tasks.planning.controls import begin_start, prepare_retry, request_cancel
+from tasks.standing import read_situation
 from tests.integration.tasks.conftest import QUICK
 from tests.integration.tasks.test_upgrade_flow import run, until
 
@@ -321,3 +324,55 @@ async def test_start_is_refused_in_a_freeze(quick_shop):
         quick_shop.database.write() as session,
     ):
         begin_start(session, session.get_one(DeployTask, task_id), False, utc_now())
+
+
+async def test_cancelled_deploy_task_is_rolled_back_too(quick_shop):
+    task_id = quick_shop.plan(strategy={**STEPPED, "pause_after": [1]})
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "wave")
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task_id), "finish", "ops", utc_now())
+    assert (await running).is_cancelled()
+    say(quick_shop, task_id, steering.roll_back)
+    await run(task_id)
+    statuses = quick_shop.statuses(task_id)
+    assert statuses.pop("c1") == "rolled_back"
+    assert set(statuses.values()) == {"skipped"}
+    assert quick_shop.task(task_id).status == "rolled_back"
+    assert quick_shop.installations()["c1"].version == "1.4"
+
+
+async def test_retry_of_a_deploy_task_that_was_cancelled_while_it_waited_looks_at_the_fleet_again(quick_shop):
+    """What it waited for, and who had paused it, is over with its end."""
+    task_id = quick_shop.plan(strategy=CANARY)
+    dying = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "canary")
+    dying.cancel()
+    await asyncio.wait({dying})
+    say(quick_shop, task_id, steering.pause)
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task_id), "finish", "ops", utc_now())
+    ended = quick_shop.task(task_id)
+    assert (ended.status, ended.hold, ended.paused_by) == ("cancelled", None, None)
+    with quick_shop.database.write() as session:
+        prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "ops", utc_now())
+        session.get_one(Client, "c4").held_reason = "on fire"
+    state = await run(task_id)
+    assert state.name == "Refused"
+    assert "c4 is held" in state.message
+
+
+async def test_database_that_is_away_for_a_moment_ends_no_run(quick_shop, monkeypatch):
+    """The next step is decided from it: it is asked again, as it is where something is written."""
+    asked = []
+
+    def away_at_first(session, rollout, now=None):
+        asked.append(1)
+        if len(asked) == 1:
+            raise TransientDatabaseError("it is started again")
+        return read_situation(session, rollout, now)
+
+    monkeypatch.setattr(rolling, "read_situation", away_at_first)
+    state = await run(quick_shop.plan())
+    assert state.is_completed(), state.message
+    assert len(asked) > 1
