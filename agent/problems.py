@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from agent.wire.problems import MEDIA_TYPE, FieldError, Problem
+from agent.wire.problems import MEDIA_TYPE, FieldError, Problem, causes
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -23,7 +23,7 @@ def invalid(error: ValidationError) -> Response:
         return problem_response(Problem(status=400, title="Broken JSON", detail=detail))
     errors = tuple(
         FieldError(field=".".join(str(part)[:100] for part in one["loc"]) or "body", message=one["msg"][:500])
-        for one in found[:100]
+        for one in causes(found)[:100]
     )
     detail = "cannot accept the request: " + "; ".join(f"{one.field}: {one.message}" for one in errors[:5])
     return problem_response(Problem(status=422, title="Invalid request", detail=detail, errors=errors))

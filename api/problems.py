@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.wire.problems import MEDIA_TYPE, FieldError, Problem
+from agent.wire.problems import MEDIA_TYPE, FieldError, Problem, causes
 from api.errors import Refused, TransientApiError
 from db.errors import DatabaseError, RowNotFoundError, TransientDatabaseError
 from tasks.errors import (
@@ -69,7 +69,7 @@ def field_errors(found: Sequence[Any], skip: int = 0) -> tuple[FieldError, ...]:
         FieldError(
             field=_field(one["loc"][skip:]), message=str(one["msg"]).removeprefix("Value error, ")[:500]
         )
-        for one in found[:MAX_ERRORS]
+        for one in causes(found)[:MAX_ERRORS]
     )
 
 
