@@ -36,5 +36,7 @@ def causes(found: Sequence[Any]) -> list[Any]:
         one
         for one in found
         if one["type"] != "too_short"
-        or not any(len(place) > len(one["loc"]) and place[: len(one["loc"])] == one["loc"] for place in places)
+        or not any(
+            len(place) > len(one["loc"]) and place[: len(one["loc"])] == one["loc"] for place in places
+        )
     ]

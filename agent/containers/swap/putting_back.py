@@ -6,6 +6,8 @@ from agent.containers.swap.choosing import RUNNING, Own
 from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.steps import Steps
 
+PORT_TAKEN = "port is already allocated"
+"""The engine's own book of ports says so; a port that another program has is `address already in use`."""
 LATE_CREATE_S, LOOK_S = 10.0, 0.3
 """How long, and how often, a container that was asked for, and not answered, is looked out for."""
 
@@ -38,7 +40,11 @@ class PuttingBack(Steps):
             return f"what is left of the new one is not known: {error}"
         if self._notes.now.gap_began is None:
             return f"{names} should serve as before, but that could not be looked at: {error}"
-        return f"NOTHING SERVES: {names} could not be started again ({error}); run: docker start {names}"
+        # An engine that was killed while it started a container may keep that one's port until it is started anew.
+        first = "restart the engine (it holds a port for nobody), then " if PORT_TAKEN in str(error) else ""
+        return (
+            f"NOTHING SERVES: {names} could not be started again ({error}); {first}run: docker start {names}"
+        )
 
     def _stop_new(self) -> None:
         """Stop it, so that its port is free; its last lines first."""

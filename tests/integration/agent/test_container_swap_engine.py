@@ -74,7 +74,22 @@ def test_swap_of_one_port_goes_on_when_the_engine_is_back(agent, docker_engine, 
     agent.begin("e2", "1.1", config=config, timeout_s=120)
     wait_for_phase(agent, "e2", phase)
     _interrupt(docker_engine, how)
-    _one_serves(agent, agent.end_of("e2"))
+    ended = agent.end_of("e2")
+    if how == "killed" and "port is already allocated" in str(ended["error"]):
+        _engine_forgets_the_port(agent, docker_engine, ended["error"])
+    else:
+        _one_serves(agent, ended)
+
+
+def _engine_forgets_the_port(agent: ContainerAgent, engine: DockerEngine, error: str) -> None:
+    """A fault of the engine's: killed as it publishes a port, it may keep it for nobody. What the agent advises helps."""
+    assert "NOTHING SERVES: shop-prod-1 could not be started again" in error
+    assert error.endswith(
+        "restart the engine (it holds a port for nobody), then run: docker start shop-prod-1"
+    )
+    _interrupt(engine, "stopped")
+    engine.api.start("shop-prod-1")
+    wait_until(lambda: _answers(agent, "1.0"))
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
