@@ -56,6 +56,8 @@ def run(root: Path, leave: bool) -> int:
     try:
         status = tell(fleet, engine)
         if not leave:
+            fleet.serve_everything()
+            say("the worker serves the flows that watch the fleet, too: heartbeat, watch, retention")
             say("press Ctrl-C to stop everything")
             threading.Event().wait()
         return status
@@ -88,8 +90,8 @@ def tell(fleet: Fleet, engine: containers.Engine | None) -> int:
     project_id = upgrade.register(fleet)
     container_project = containers.register(fleet, engine) if engine is not None else None
     say(f"the release API and {len(ports)} agents are up, {application.NAME} is registered")
-    fleet.serve_deployments()
-    say("the worker serves the deployments")
+    fleet.serve_upgrades()
+    say("the worker serves upgrades")
     beside = ThreadPoolExecutor(1)
     try:
         boxes = beside.submit(deploy_containers, fleet, container_project) if container_project else None

@@ -18,6 +18,8 @@ from deployments.demo.processes import Process, kill_all, marked_pids, wait_unti
 from deployments.demo.release_api import ReleaseApi
 
 WORK_POOL = "hoist"
+UPGRADE = "upgrade/fleet"
+DEPLOY = ("-m", "prefect", "--no-prompt", "deploy")
 
 
 class Agent:
@@ -130,7 +132,7 @@ class Fleet:
         """Start everything and wait until all of it answers, the deployments served."""
         self.start_servers()
         self.start_agents()
-        self.serve_deployments()
+        self.serve_everything()
 
     def start_servers(self) -> None:
         """Start Prefect's server and the release API; wait for the latter alone."""
@@ -152,8 +154,8 @@ class Fleet:
         for agent in self.agents.values():
             agent.wait_until_up()
 
-    def serve_deployments(self) -> None:
-        """Deploy what prefect.yaml lists to a process work pool and start the worker that serves it."""
+    def serve_upgrades(self) -> None:
+        """Make the work pool, deploy `upgrade/fleet` of prefect.yaml to it and start the worker that serves it."""
         self.prefect.wait_until_up()
         pool = {"name": WORK_POOL, "type": "process"}
         answer = httpx.post(f"{self.prefect.url}/work_pools/", json=pool, timeout=60)
@@ -162,12 +164,19 @@ class Fleet:
                 f"cannot make the work pool: Prefect answers {answer.status_code} {answer.text[:200]}"
             )
         self.worker.start()
-        deploy = self._process("deploy", "-m", "prefect", "--no-prompt", "deploy", "--all").start()
+        deploy = self._process("deploy", *DEPLOY, "--name", UPGRADE).start()
+        wait_until("end of prefect deploy", lambda: not deploy.running or None, timeout_s=120)
+        wait_until("work pool", self._worker_polls, self.worker, timeout_s=120)
+        wait_until("deployment", self._is_deployed, self.worker, timeout_s=20)
+
+    def serve_everything(self) -> None:
+        """All that prefect.yaml lists, the flows that watch the fleet among it, and the automations."""
+        if not self.worker.running:
+            self.serve_upgrades()
+        deploy = self._process("deploy-all", *DEPLOY, "--all").start()
         automate = self._process("automations", "-m", "deployments.automations").start()
         wait_until("end of prefect deploy", lambda: not deploy.running or None, timeout_s=120)
         wait_until("end of registering", lambda: not automate.running or None, timeout_s=120)
-        wait_until("work pool", self._worker_polls, self.worker, timeout_s=120)
-        wait_until("deployment", self._is_deployed, self.worker, timeout_s=20)
 
     def migrate(self) -> None:
         """Bring a PostgreSQL database to head; SQLite is, by whoever starts first."""
@@ -237,7 +246,7 @@ class Fleet:
 
     def _is_deployed(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.prefect.url}/deployments/name/upgrade/fleet", timeout=30).is_success
+            return httpx.get(f"{self.prefect.url}/deployments/name/{UPGRADE}", timeout=30).is_success
         return False
 
 
