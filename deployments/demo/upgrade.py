@@ -10,7 +10,7 @@ from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet
 
 ENDED = ("completed", "failed", "cancelled", "rolled_back", "paused")
-STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
+STRATEGY = {"waves": [1, "100%"], "stable_for_s": 1, "health_timeout_s": 60}
 
 
 @dataclass(frozen=True, slots=True)
