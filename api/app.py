@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import docs_page
-from api.alerting import judge_container_reports, judge_process_reports
+from api.alerting import judge_container_reports, judge_pod_reports, judge_process_reports
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
@@ -75,7 +75,7 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | Non
     app.state.parts = parts
     kept_for = timedelta(days=parts.settings.report_history_days)
     app.state.ingest = ingest or Ingest(
-        parts.database, kept_for, judge_process_reports, judge_container_reports
+        parts.database, kept_for, judge_process_reports, judge_container_reports, judge_pod_reports
     )
     add_problem_handlers(app)
     app.add_middleware(QuickReports, ingest=app.state.ingest)

@@ -15,6 +15,7 @@ from db.models import (
     DeployTask,
     Installation,
     LatestContainerReport,
+    LatestPodReport,
     Silence,
 )
 from db.queries.paging import page_of
@@ -173,6 +174,13 @@ def _orphans(
     query = select(Alert).where(
         Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists(), *conditions
     )
+    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def unreported(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
+    """Alerts about pods of clients that have no newest report of any (any more): nobody's report will end them."""
+    there = select(LatestPodReport.client_id).where(LatestPodReport.client_id == Alert.client_id)
+    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
     return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 
