@@ -1,7 +1,7 @@
 """Pod reports, judged: for each project, the pods that its labels or its prefix claim, as both are now."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -93,7 +93,7 @@ def _configs(session: Session) -> dict[str, ProjectKubernetes]:
     return {project_id: config for project_id, config in session.execute(query) if config is not None}
 
 
-def _memory_of(document: dict[str, Any]) -> PodMemory:
+def _memory_of(document: Mapping[str, Any]) -> PodMemory:
     return {
         uid: KnownPod(subject, namespace, restarts, datetime.fromisoformat(missing) if missing else None)
         for uid, (subject, namespace, restarts, missing) in document.items()
