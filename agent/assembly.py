@@ -21,6 +21,7 @@ from agent.monitors.endpoints import monitor_endpoints
 from agent.pods.cluster import Cluster
 from agent.pods.collector import PodCollector
 from agent.pods.endpoints import pod_endpoints
+from agent.pods.reporting import PodReports
 from agent.pods.rollout.endpoints import rollout_endpoint
 from agent.pods.rollout.way import KubernetesWay
 from agent.pods.service import Pods
@@ -46,9 +47,10 @@ def assemble(settings: AgentSettings) -> Guard:
     containers = Containers(
         settings.client_id, engine, ContainerCollector(engine), reporting.spool, reporting.delivery
     )
-    monitors = build_monitors(settings, reporting, ContainerWatch(containers, engine.host))
-    executions.on_success(monitors.on_success)
     pods = Pods(settings.client_id, cluster, PodCollector(cluster), reporting.spool, reporting.delivery)
+    watch = ContainerWatch(containers, engine.host)
+    monitors = build_monitors(settings, reporting, watch, PodReports(pods))
+    executions.on_success(monitors.on_success)
     endpoints: list[Endpoint] = [
         *info_endpoints(settings, datetime.now(UTC), containers.version, pods.version),
         *execution_endpoints(executions),

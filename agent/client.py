@@ -37,6 +37,7 @@ _NEEDED: Mapping[type[BaseModel], Mapping[str, str]] = {
         "work_dir": "monitor_probe",
         "run_as": "monitor_probe",
         "containers": "monitor_containers",
+        "pods": "monitor_pods",
     },
 }
 """Optional fields, and the feature an agent must list before it is sent one."""

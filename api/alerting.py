@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.containers import ContainerReport
+from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
 from api.ingest.incoming import Accepted
 from api.parts import Parts
@@ -17,9 +18,11 @@ from db.models import Alert, utc_now
 from tasks.alerting.changing import apply_time
 from tasks.alerting.channels import Channel, load_channels
 from tasks.alerting.containers import ContainersSeen, judge_containers
+from tasks.alerting.pods import PodsSeen, judge_pods
 from tasks.alerting.prefect_events import PrefectEvents, prefect_events
 from tasks.alerting.processes import ProcessesSeen, judge_processes
 from tasks.alerting.sending import send_news
+from tasks.decisions.pod_reports import Coverage
 from tasks.errors import PermanentTaskError
 
 READ_AGAIN_S = 60.0
@@ -57,6 +60,22 @@ def judge_container_reports(session: Session, accepted: Sequence[Accepted[Contai
         if one.newest
     ]
     judge_containers(session, seen)
+
+
+def judge_pod_reports(session: Session, accepted: Sequence[Accepted[PodReport]]) -> None:
+    """The same for pods."""
+    seen = [
+        PodsSeen(
+            one.report.client_id,
+            Coverage(one.report.namespace, one.report.label_selector, one.report.truncated),
+            one.report.pods,
+            one.reported_at,
+            one.received_at,
+        )
+        for one in accepted
+        if one.newest
+    ]
+    judge_pods(session, seen)
 
 
 def look_after_alerts(parts: Parts, _ending: threading.Event) -> None:

@@ -9,12 +9,13 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import docs_page
-from api.alerting import judge_container_reports, judge_process_reports
+from api.alerting import judge_container_reports, judge_pod_reports, judge_process_reports
 from api.auth import Authenticator, NamedToken
 from api.guard import Guard
 from api.housekeeping import housekeeping
 from api.ingest.quick import QuickReports
 from api.ingest.writing import Ingest
+from api.metrics.fleet import FleetMetrics
 from api.openapi import openapi_document
 from api.parts import Parts
 from api.problems import add_problem_handlers
@@ -75,15 +76,21 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | Non
     app.state.parts = parts
     kept_for = timedelta(days=parts.settings.report_history_days)
     app.state.ingest = ingest or Ingest(
-        parts.database, kept_for, judge_process_reports, judge_container_reports
+        parts.database,
+        kept_for,
+        judge_process_reports,
+        judge_container_reports,
+        judge_pod_reports,
+        metrics=parts.metrics,
     )
+    parts.metrics.registry.register(FleetMetrics(parts.database))
     add_problem_handlers(app)
     app.add_middleware(QuickReports, ingest=app.state.ingest)
     app.add_middleware(
         Guard,
         settings=parts.settings,
         authenticator=Authenticator(tokens, parts.database),
-        count=parts.counters.count_request,
+        count=parts.metrics.count_request,
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -10,11 +10,12 @@ class ApiError(Exception):
 
 
 class TransientApiError(ApiError):
-    """A part that the API needs can't be reached now (503); `part` names it."""
+    """A part that the API needs can't be reached now (503); `part` names it, `retry_after_s` says when to ask again."""
 
-    def __init__(self, part: str, detail: str) -> None:
+    def __init__(self, part: str, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.part = part
+        self.retry_after_s = retry_after_s
 
 
 class PermanentApiError(ApiError):

@@ -33,7 +33,7 @@ class Guard:
         app: ASGIApp,
         settings: ApiSettings,
         authenticator: Authenticator,
-        count: Callable[[str, int], None],
+        count: Callable[[str, str, int], None],
     ) -> None:
         self.app = app
         self._authenticator = authenticator
@@ -45,7 +45,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = self._counted(scope["method"], send)
+        send = self._counted(scope["method"], scope["path"], send)
         refusal = await self._refusal(scope)
         if refusal is None:
             try:
@@ -59,10 +59,10 @@ class Guard:
             refusal = body
         await refusal(scope, receive, send)
 
-    def _counted(self, method: str, send: Send) -> Send:
+    def _counted(self, method: str, path: str, send: Send) -> Send:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._count(method, message["status"])
+                self._count(method, path, message["status"])
             await send(message)
 
         return counted

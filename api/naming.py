@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from agent.wire.naming import ContainerNaming
 from agent.wire.problems import FieldError
 from api.errors import Refused, invalid
+from api.kubernetes_rules import check_naming
 from db.models import Project
 
 FIELD = "container_naming"
@@ -18,17 +19,19 @@ LONGEST_DEFAULT = 40
 
 
 def set_naming(session: Session, project: Project, naming: ContainerNaming | None) -> None:
-    """Give the project its naming; a container project without one gets one made of its name.
+    """Give the project its naming; one of containers or Kubernetes without one gets one made of its name.
 
     Raises Refused: 409 for a prefix that another project has; 422 where the name gives none, or another project's.
     """
     if naming is not None:
         _check_prefix_is_free(session, project, naming.prefix)
-    elif project.type == "container":
+    elif project.type != "script":
         naming = default_naming(project.name)
         other = _other_with(session, project, naming.prefix)
         if other is not None:
             raise invalid(FIELD, f"is needed: the name gives the prefix {naming.prefix!r}, project {other}'s")
+    if project.type == "kubernetes" and naming is not None:
+        check_naming(naming)
     project.container_naming = naming
 
 

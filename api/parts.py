@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from api.counters import Counters
 from api.flow_runs import FlowRuns
+from api.metrics.process import ProcessMetrics
 from api.settings import ApiSettings
 from db.secrets import SecretBox
 from db.session import Database
@@ -11,10 +11,10 @@ from db.session import Database
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The settings, the database, the secrets' box, and the counters that /metrics shows."""
+    """The settings, the database, the secrets' box, and what this process counts."""
 
     settings: ApiSettings
     database: Database
     box: SecretBox
     flow_runs: FlowRuns
-    counters: Counters = field(default_factory=Counters)
+    metrics: ProcessMetrics = field(default_factory=ProcessMetrics)

@@ -116,7 +116,8 @@ async def _on_refused(_request: Request | None, error: Refused) -> Response:
 
 
 async def _on_transient(_request: Request | None, error: TransientApiError) -> Response:
-    return problem_response(503, str(error), part=error.part)
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s is not None else None
+    return problem_response(503, str(error), part=error.part, headers=headers)
 
 
 async def _on_database(_request: Request | None, error: DatabaseError) -> Response:

@@ -17,7 +17,9 @@ NEEDED = "is needed"
 OF_SCRIPTS_ALONE = "only a script project has it: leave it out"
 IN_DEPLOY_CONFIG = "a container project has it in deploy_config: leave it out"
 ALWAYS_JUDGED = "a container is always judged by what runs: leave it out"
-OF_CONTAINERS_ALONE = "only a container project has it: leave it out"
+OF_CONTAINERS_ALONE = "only a container or Kubernetes project has it: leave it out"
+IN_DEPLOYMENT = "the Deployment has it, of which a version sets the image alone: leave it out"
+NOT_ON_NODES = "a cluster's processes are not seen by its agent: leave it out"
 
 
 class Described(Protocol):
@@ -35,8 +37,7 @@ class Described(Protocol):
 
 def check_fits(project_type: str, version: Described) -> None:
     """Raises Refused (422), naming every field that is missing or out of place."""
-    rules = _container_faults if project_type == "container" else _script_faults
-    faults = [FieldError(field=field, message=message) for field, message in rules(version)]
+    faults = [FieldError(field=field, message=message) for field, message in _RULES[project_type](version)]
     if faults:
         said = "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
         raise Refused(422, f"cannot accept the request: {said}", tuple(faults))
@@ -70,12 +71,33 @@ _SCRIPT_FIELDS: dict[str, Any] = {
 
 
 def _container_faults(version: Described) -> Iterator[tuple[str, str]]:
+    yield from _no_script_faults(version)
+    if getattr(version, "env", None):
+        yield "env", IN_DEPLOY_CONFIG
+
+
+def _kubernetes_faults(version: Described) -> Iterator[tuple[str, str]]:
+    yield from _no_script_faults(version)
+    if getattr(version, "env", None):
+        yield "env", IN_DEPLOYMENT
+    config = version.deploy_config
+    if config is not None:
+        unsaid = DeployConfig(image=config.image)
+        for field in DeployConfig.model_fields:
+            if getattr(config, field) != getattr(unsaid, field):
+                yield f"deploy_config.{field}", IN_DEPLOYMENT
+    if version.process_config is not None and version.process_config.rules:
+        yield "process_config.rules", NOT_ON_NODES
+
+
+def _no_script_faults(version: Described) -> Iterator[tuple[str, str]]:
     if version.deploy_config is None:
         yield "deploy_config", NEEDED
     for field, unsaid in _SCRIPT_FIELDS.items():
         if getattr(version, field) != unsaid:
             yield field, OF_SCRIPTS_ALONE
-    if getattr(version, "env", None):
-        yield "env", IN_DEPLOY_CONFIG
     if version.evidence is not None and version.evidence.source == "exit_code":
         yield "evidence.source", ALWAYS_JUDGED
+
+
+_RULES = {"script": _script_faults, "container": _container_faults, "kubernetes": _kubernetes_faults}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes and small tools. Installs
+# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes, promtool and small tools. Installs
 # or builds what is missing, with apt; where nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
@@ -35,3 +35,4 @@ if [ ${#missing[@]} -ne 0 ]; then
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 bash "$(dirname "$0")/kubernetes/build.sh"
+bash "$(dirname "$0")/prometheus/promtool.sh"

@@ -150,7 +150,8 @@ def _asked(
             request.operation,
             proven.evidence or EvidenceConfig(),
             runs.run_as,
-            container=planned.script_field == "deploy_config",
+            container=project.type == "container",
+            kubernetes=project.type == "kubernetes",
             detach_method=request.detach_method or runs.detach_method,  # type: ignore[arg-type]  # the column holds only methods
         )
         token = secrets.decrypt(host.token_encrypted) if host.token_encrypted else None

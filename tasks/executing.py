@@ -2,13 +2,14 @@
 
 from agent.client import AgentApi
 from agent.errors import PermanentAgentError, TransientAgentError
+from agent.naming import NamingError
 from agent.wire.executions import Execution, ExecutionState
 from tasks.decisions.compatibility import what_is_lacking
 from tasks.errors import LeaseLostError, RegistryError
 from tasks.outcomes import Outcome, failed_execution
-from tasks.recipes import ContainerRecipe, ScriptRecipe
+from tasks.recipes import ContainerRecipe, KubernetesRecipe, ScriptRecipe
 from tasks.registries import registry_auth
-from tasks.requests import deploy_request, execute_request
+from tasks.requests import deploy_request, execute_request, kubernetes_request
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
 
@@ -36,7 +37,7 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
             rollout.brakes.lose(f"another run acts on {run.work.client_id} now")
             raise LeaseLostError(str(error)) from error
         return _refused(run, str(error))
-    except RegistryError as error:
+    except (RegistryError, NamingError) as error:
         return _refused(run, str(error))
     if execution is None:
         return Outcome("skipped", f"not started: {rollout.brakes.reason}", ran=False)
@@ -60,9 +61,13 @@ async def _why_not(rollout: Rollout, run: ClientRun, api: AgentApi) -> str | Non
         return f"the agent at its address is {info.client_id}'s"
     if run.sent:
         return None  # started by an earlier run: what became of it is to be heard
-    container = isinstance(recipe, ContainerRecipe)
     return what_is_lacking(
-        info, recipe.evidence, rollout.release.operation, recipe.run_as, container=container
+        info,
+        recipe.evidence,
+        rollout.release.operation,
+        recipe.run_as,
+        container=isinstance(recipe, ContainerRecipe),
+        kubernetes=isinstance(recipe, KubernetesRecipe),
     )
 
 
@@ -110,6 +115,8 @@ async def _send(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution:
         registry = recipe.deploy_config.registry
         auth = await registry_auth(registry, recipe.deploy_config.image) if registry is not None else None
         return await api.deploy_container(deploy_request(rollout, run, recipe, auth))
+    if isinstance(recipe, KubernetesRecipe):
+        return await api.deploy_to_kubernetes(kubernetes_request(rollout, run, recipe))
     assert isinstance(recipe, ScriptRecipe)
     return await api.execute(execute_request(rollout, run, recipe))
 

@@ -1,6 +1,7 @@
 """What an agent is asked to watch of a version."""
 
 from agent.wire.monitors import PutMonitor
+from agent.wire.pods import PodCollectRequest
 from agent.wire.processes import ProcessConfig
 from db.documents.evidence import EvidenceConfig
 
@@ -14,8 +15,9 @@ def make_monitor(
     work_dir: str | None,
     run_as: str | None,
     containers: bool,
+    pods_in: str | None = None,
 ) -> PutMonitor:
-    """`alert_for_s` is the release API's business, and stays here."""
+    """`alert_for_s` is the release API's business, and stays here. `pods_in`: the namespace whose pods are reported."""
     return PutMonitor(
         version=version,
         release_id=release_id,
@@ -24,4 +26,5 @@ def make_monitor(
         work_dir=work_dir,
         run_as=run_as,
         containers=containers,
+        pods=PodCollectRequest(namespace=pods_in) if pods_in is not None else None,
     )

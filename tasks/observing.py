@@ -1,13 +1,16 @@
-"""One look at a client: its processes, its container, what its version's probe answers, whether its checks pass."""
+"""One look at a client: its processes, its container, its pods, what its version's probe answers, whether its checks pass."""
 
 from agent.client import AgentApi
 from agent.wire.containers import CollectedContainers, ContainerCollectRequest, ContainerListRequest
 from agent.wire.executions import DeployedContainer, Execution, Operation
+from agent.wire.pods import PodCollectRequest, PodInfo
 from agent.wire.processes import Collected, CollectRequest, Rule
 from agent.wire.releases import CheckAnswer, CheckRequest
 from db.models import utc_now
+from tasks.decisions.deployment_names import deployment_name
 from tasks.decisions.evidence import Seen, Wanted
-from tasks.recipes import ContainerRecipe, Recipe
+from tasks.decisions.pod_evidence import TEMPLATE_HASH, pods_of
+from tasks.recipes import ContainerRecipe, KubernetesRecipe, Recipe
 from tasks.work import ClientWork
 
 LONGEST_PREFIX = 100
@@ -29,6 +32,8 @@ def wanted_of(work: ClientWork, operation: Operation, stable_for_s: float, execu
         execution_started_at=execution.started_at,
         container=execution.container,
         is_container=isinstance(work.recipe, ContainerRecipe),
+        kubernetes=execution.kubernetes,
+        is_kubernetes=isinstance(work.recipe, KubernetesRecipe),
     )
 
 
@@ -65,6 +70,7 @@ async def look(api: AgentApi, project_id: str, work: ClientWork, wanted: Wanted)
         checks=checked.checks,
         containers=containers.containers,
         containers_at=containers.collected_at,
+        pods=await _pods(api, work),
     )
 
 
@@ -94,3 +100,13 @@ def _asking_for(container: DeployedContainer) -> ContainerCollectRequest:
     if len(name) > LONGEST_PREFIX:
         return ContainerCollectRequest(all=True)
     return ContainerCollectRequest(prefixes=(name,))
+
+
+async def _pods(api: AgentApi, work: ClientWork) -> tuple[PodInfo, ...]:
+    """The Deployment's, of any revision."""
+    recipe = work.recipe
+    if not isinstance(recipe, KubernetesRecipe):
+        return ()
+    asked = PodCollectRequest(namespace=recipe.config.namespace, label_selector=TEMPLATE_HASH)
+    name = deployment_name(recipe.config, recipe.naming, work.environment)
+    return pods_of(name, (await api.collect_pods(asked)).pods)

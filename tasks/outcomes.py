@@ -51,7 +51,7 @@ def failed_execution(execution: Execution, noun: str) -> Outcome:
         "cancelled": f"the {noun} was cancelled",
         "lost": f"nobody knows how the {noun} ended: its wrapper is gone, or the host rebooted",
     }.get(execution.state.value, f"the {noun} ended {execution.state.value}")
-    if noun == "container deployment" and execution.error:
+    if noun != "script" and execution.error:
         said = execution.error  # tells the whole story itself: what failed, and what serves now
     elif execution.error and execution.error not in said:
         said = f"{said}: {execution.error}"

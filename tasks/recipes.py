@@ -1,4 +1,4 @@
-"""How a version is brought to a host and proven there: by its scripts, or by its container."""
+"""How a version is brought to a host and proven there: by its scripts, by its container, or by its image in a cluster."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,6 +11,7 @@ from agent.wire.executions import DetachMethod
 from agent.wire.naming import ContainerNaming
 from agent.wire.processes import ProcessConfig
 from db.documents.evidence import EvidenceConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.documents.plan import PlannedClient
 from db.models import DeployTask, Project, Version
 from tasks.errors import PermanentTaskError
@@ -19,7 +20,7 @@ from tasks.planning.naming import effective_naming
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What both kinds have; many clients share one. `work_dir`, `run_as`: where and as whom probes and checks run.
+    """What all kinds have; many clients share one. `work_dir`, `run_as`: where and as whom probes and checks run.
 
     `noun`: what its execution is called in messages.
     """
@@ -54,6 +55,16 @@ class ContainerRecipe(Recipe):
     keep_previous: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KubernetesRecipe(Recipe):
+    """An image that the agent sets in a Deployment of its cluster, which is called as `config` or `naming` say."""
+
+    noun: ClassVar[str] = "Kubernetes deployment"
+    image: str
+    config: ProjectKubernetes
+    naming: ContainerNaming | None
+
+
 class Recipes:
     """Each (script's or container's version, version reached) pair is looked up once."""
 
@@ -78,6 +89,9 @@ class Recipes:
             )
         reached = self._reached(planned) or runs
         if isinstance(source, DeployConfig):
+            project = self._session.get_one(Project, self._task.project_id)
+            if project.type == "kubernetes":
+                return self._of_cluster(source, project, runs, reached)
             return self._of_container(source, runs, reached)
         return self._of_script(source, runs, reached)
 
@@ -110,6 +124,20 @@ class Recipes:
             work_dir="/",
             run_as=None,
             timeout_s=request.timeout_s or runs.timeout_s,
+            process_config=reached.process_config,
+            evidence=reached.evidence or EvidenceConfig(),
+        )
+
+    def _of_cluster(
+        self, config: DeployConfig, project: Project, runs: Version, reached: Version
+    ) -> KubernetesRecipe:
+        return KubernetesRecipe(
+            image=config.image,
+            config=project.kubernetes_config or ProjectKubernetes(),
+            naming=project.container_naming,
+            work_dir="/",
+            run_as=None,
+            timeout_s=self._task.request.timeout_s or runs.timeout_s,
             process_config=reached.process_config,
             evidence=reached.evidence or EvidenceConfig(),
         )

@@ -1,8 +1,10 @@
-"""What is asked of an agent for one client: its script to run, or its container to put in place."""
+"""What is asked of an agent for one client: its script to run, its container to put in place, its image to set."""
 
 from agent.wire.containers import ContainerDeployRequest, RegistryAuth
 from agent.wire.executions import ExecuteRequest
-from tasks.recipes import ContainerRecipe, ScriptRecipe
+from agent.wire.pods import KubernetesConfig, KubernetesDeployRequest
+from tasks.decisions.deployment_names import deployment_name
+from tasks.recipes import ContainerRecipe, KubernetesRecipe, ScriptRecipe
 from tasks.rollout import ClientRun, Rollout
 
 
@@ -50,4 +52,27 @@ def deploy_request(
         timeout_s=recipe.timeout_s,
         registry_auth=auth,
         **kept,
+    )
+
+
+def kubernetes_request(rollout: Rollout, run: ClientRun, recipe: KubernetesRecipe) -> KubernetesDeployRequest:
+    """`kubernetes.deploy` for the client. Raises NamingError."""
+    work, release, config = run.work, rollout.release, recipe.config
+    return KubernetesDeployRequest(
+        execution_id=run.execution_id,
+        release_id=release.deploy_task_id,
+        project_id=release.project_id,
+        target_id=work.target_id,
+        operation=release.operation,
+        version=work.to_version,
+        previous_version=work.from_version,
+        kubernetes_config=KubernetesConfig(
+            namespace=config.namespace,
+            deployment=deployment_name(config, recipe.naming, work.environment),
+            container=config.container,
+            image=recipe.image,
+            replicas=config.replicas,
+        ),
+        progress_deadline_s=config.progress_deadline_s,
+        timeout_s=recipe.timeout_s,
     )

@@ -5,13 +5,13 @@ It helps people, and fails no client: what an agent does not do within its time 
 
 from prefect import get_run_logger
 
-from agent.client import AgentApi
 from agent.errors import AgentError
 from agent.wire.containers import ContainerCollectRequest, ContainerReported
+from agent.wire.pods import PodCollectRequest, PodReported
 from agent.wire.processes import ProcessConfig, Reported, ReportRequest
 from tasks.monitors import make_monitor
 from tasks.outcomes import Outcome
-from tasks.recipes import ContainerRecipe
+from tasks.recipes import ContainerRecipe, KubernetesRecipe
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
 
@@ -22,11 +22,12 @@ WATCH_WINDOW_S = 30.0
 async def keep_watching(rollout: Rollout, run: ClientRun) -> None:
     """From now on the agent reports the version's processes by itself; after an uninstall it no longer does.
 
-    What a client's containers are now is reported at once.
+    What a client's containers or pods are now is reported at once.
     """
     try:
         await _watch_processes(rollout, run)
         await _report_containers(rollout, run)
+        await _report_pods(rollout, run)
     except AgentError as error:
         get_run_logger().warning("%s is upgraded, but not watched: %s", run.work.client_id, error)
 
@@ -38,6 +39,7 @@ async def report_what_is_left(rollout: Rollout, run: ClientRun, outcome: Outcome
     try:
         await _report_processes(rollout, run)
         await _report_containers(rollout, run)
+        await _report_pods(rollout, run)
     except AgentError as error:
         get_run_logger().warning("%s could not report what runs now: %s", run.work.client_id, error)
 
@@ -48,7 +50,9 @@ async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
         await keep_asking(lambda: api.delete_monitor(release.project_id), _window_s(rollout))
         return
     config, containers = recipe.process_config or ProcessConfig(), isinstance(recipe, ContainerRecipe)
-    if containers and not config.rules and not await _watches_containers(api):
+    pods_in = recipe.config.namespace if isinstance(recipe, KubernetesRecipe) else None
+    needed = "monitor_containers" if containers else "monitor_pods" if pods_in is not None else None
+    if needed is not None and not config.rules and needed not in (await api.info()).features:
         return  # an agent of before would send reports of nothing
     monitor = make_monitor(
         version=run.work.to_version,
@@ -58,12 +62,9 @@ async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
         work_dir=recipe.work_dir,
         run_as=recipe.run_as,
         containers=containers,
+        pods_in=pods_in,
     )
     await keep_asking(lambda: api.put_monitor(release.project_id, monitor), _window_s(rollout))
-
-
-async def _watches_containers(api: AgentApi) -> bool:
-    return "monitor_containers" in (await api.info()).features
 
 
 async def _report_processes(rollout: Rollout, run: ClientRun) -> None:
@@ -88,7 +89,16 @@ async def _report_containers(rollout: Rollout, run: ClientRun) -> None:
     _log_late(run.work.client_id, "container", reported)
 
 
-def _log_late(client: str, what: str, reported: Reported | ContainerReported) -> None:
+async def _report_pods(rollout: Rollout, run: ClientRun) -> None:
+    recipe = run.work.recipe
+    if not isinstance(recipe, KubernetesRecipe):
+        return
+    api, request = rollout.api_of(run), PodCollectRequest(namespace=recipe.config.namespace)
+    reported = await keep_asking(lambda: api.report_pods(request), _window_s(rollout))
+    _log_late(run.work.client_id, "pod", reported)
+
+
+def _log_late(client: str, what: str, reported: Reported | ContainerReported | PodReported) -> None:
     if not reported.delivered:
         get_run_logger().warning("%s: its %s report waits: %s", client, what, reported.error)
 

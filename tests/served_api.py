@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import httpx
 import uvicorn
@@ -14,6 +15,7 @@ from cryptography.fernet import Fernet
 from api.app import build_app
 from api.auth import named_tokens
 from api.flow_runs import FlowRuns
+from api.ingest.writing import Ingest
 from api.parts import Parts
 from api.settings import ApiSettings
 from db.secrets import SecretBox
@@ -21,6 +23,7 @@ from db.session import Database
 
 OPERATOR = "operator-token-of-the-tests"
 VIEWER = "viewer-token-of-the-tests"
+SECRET_KEY = Fernet.generate_key().decode()
 
 
 def closed_port() -> int:
@@ -63,14 +66,17 @@ def make_parts(database: Database, **settings) -> Parts:
     """Parts with fixed tokens and a Prefect server that isn't there."""
     settings.setdefault("prefect_url", f"http://127.0.0.1:{closed_port()}/api")
     chosen = ApiSettings(operator_token=OPERATOR, viewer_token=VIEWER, **settings)
-    return Parts(chosen, database, SecretBox(Fernet.generate_key().decode()), FlowRuns(chosen))
+    return Parts(chosen, database, SecretBox(SECRET_KEY), FlowRuns(chosen))
 
 
 @contextmanager
-def serve_api(database: Database, **settings) -> Iterator[ServedApi]:
-    """Serve until the block ends."""
+def serve_api(database: Database, judge_processes=None, **settings) -> Iterator[ServedApi]:
+    """Serve until the block ends. `judge_processes`: instead of the one that there is."""
     parts = make_parts(database, **settings)
-    app = build_app(parts, named_tokens(parts.settings))
+    ingest = None
+    if judge_processes is not None:
+        ingest = Ingest(database, timedelta(days=30), judge_processes, metrics=parts.metrics)
+    app = build_app(parts, named_tokens(parts.settings), ingest)
     # With its protocol said, asyncio sends small answers at once (TCP_NODELAY), as on a port that uvicorn opens itself.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 from agent.monitors.delivery import Delivery
 from agent.monitors.reporting import Reporting
 from agent.monitors.sending import ReportSender
-from agent.monitors.service import HostReports, Monitors
+from agent.monitors.service import HostReports, Monitors, SelectionReports
 from agent.monitors.spool import Spool
 from agent.monitors.store import MonitorStore
 from agent.processes.collector import ProcessCollector
@@ -20,7 +20,10 @@ def build_reporting(settings: AgentSettings, collector: ProcessCollector) -> Rep
 
 
 def build_monitors(
-    settings: AgentSettings, reporting: Reporting, containers: HostReports | None = None
+    settings: AgentSettings,
+    reporting: Reporting,
+    containers: HostReports | None = None,
+    pods: SelectionReports | None = None,
 ) -> Monitors:
-    """All monitors, as the state directory holds them; `containers` reports the host's where one asks for it."""
-    return Monitors(MonitorStore(settings.state_dir), reporting, containers)
+    """All monitors, as the state directory holds them; `containers` reports the host's, `pods` the cluster's, where one asks for it."""
+    return Monitors(MonitorStore(settings.state_dir), reporting, containers, pods)

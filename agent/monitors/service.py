@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Protocol
 
 from agent.errors import Refused
 from agent.monitors.reporting import Reporting
-from agent.monitors.spool import CONTAINERS
+from agent.monitors.spool import CONTAINERS, PODS
 from agent.monitors.store import MonitorStore
 from agent.monitors.watching import Watch
 from agent.processes.exits import Room
 from agent.releases.installed import Succeeded
 from agent.wire.executions import Execution
 from agent.wire.monitors import Monitor, PutMonitor
+from agent.wire.pods import PodCollectRequest
 
 log = logging.getLogger("agent.monitors")
 
@@ -39,15 +40,40 @@ class HostReports(Protocol):
         ...
 
 
+class SelectionReports(Protocol):
+    """What reports selections of pods, each once for all the monitors that ask for it."""
+
+    def want(self, intervals: Mapping[PodCollectRequest, float]) -> None:
+        """Report these at once and then at their intervals, and no others."""
+        ...
+
+    def last_report_at(self, selection: PodCollectRequest) -> datetime | None:
+        """When it was reported last."""
+        ...
+
+    def last_error(self, selection: PodCollectRequest) -> str | None:
+        """Why it could not be reported."""
+        ...
+
+    async def stop(self) -> None:
+        """Report no longer, and wait for the end of what is being done."""
+        ...
+
+
 class Monitors:
     """Belongs to one event loop. Without a release API monitors are kept, but nothing is collected."""
 
     def __init__(
-        self, store: MonitorStore, reporting: Reporting, containers: HostReports | None = None
+        self,
+        store: MonitorStore,
+        reporting: Reporting,
+        containers: HostReports | None = None,
+        pods: SelectionReports | None = None,
     ) -> None:
         self._store = store
         self._reporting = reporting
         self._containers = containers
+        self._pods = pods
         self._room = Room()
         self._watches: dict[str, Watch] = {
             monitor.project_id: Watch(monitor, reporting, self._room) for monitor in store.load()
@@ -64,7 +90,7 @@ class Monitors:
         delivering = asyncio.create_task(delivery.run(spread_s)) if delivery else None
         for project_id in self._watches:
             self._begin(project_id)
-        self._watch_containers()
+        self._watch_others()
         try:
             yield
         finally:
@@ -75,6 +101,8 @@ class Monitors:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._containers:
                 await self._containers.stop()
+            if self._pods:
+                await self._pods.stop()
             if delivery:
                 await delivery.aclose()
 
@@ -100,7 +128,7 @@ class Monitors:
             self._end(project_id)
             self._watches[project_id] = Watch(monitor, self._reporting, self._room)
             self._begin(project_id)
-            self._watch_containers()
+            self._watch_others()
         return self.get(project_id)
 
     async def delete(self, project_id: str) -> None:
@@ -126,18 +154,28 @@ class Monitors:
     def _forget(self, project_id: str) -> None:
         self._end(project_id)
         self._watches.pop(project_id, None)
-        self._watch_containers()
+        self._watch_others()
 
     def _begin(self, project_id: str) -> None:
         watch = self._watches[project_id]
         if self._loop is not None and self._reporting.delivery is not None and watch.has_work:
             self._tasks[project_id] = asyncio.create_task(watch.run())
 
-    def _watch_containers(self) -> None:
-        if self._containers is not None and self._loop is not None and self._reporting.delivery is not None:
-            asking = [watch.monitor for watch in self._watches.values() if watch.monitor.containers]
-            intervals = [monitor.process_config.collect_interval for monitor in asking]
+    def _watch_others(self) -> None:
+        """The host's containers, and the cluster's pods."""
+        if self._loop is None or self._reporting.delivery is None:
+            return
+        monitors = [watch.monitor for watch in self._watches.values()]
+        if self._containers is not None:
+            intervals = [one.process_config.collect_interval for one in monitors if one.containers]
             self._containers.want(min(intervals, default=None))
+        if self._pods is not None:
+            wanted: dict[PodCollectRequest, float] = {}
+            for one in monitors:
+                if one.pods is not None:
+                    interval = one.process_config.collect_interval
+                    wanted[one.pods] = min(interval, wanted.get(one.pods, interval))
+            self._pods.want(wanted)
 
     def _end(self, project_id: str) -> None:
         task = self._tasks.pop(project_id, None)
@@ -152,12 +190,19 @@ class Monitors:
 
     def _shown(self, watch: Watch) -> Monitor:
         delivery, spool, monitor = self._reporting.delivery, self._reporting.spool, watch.monitor
-        hosts = self._containers if monitor.containers else None
-        streams = (monitor.project_id, CONTAINERS) if hosts else (monitor.project_id,)
-        error = watch.last_error or (hosts.last_error if hosts else None)
+        streams, ats, errors = [monitor.project_id], [watch.last_report_at], [watch.last_error]
+        if monitor.containers and self._containers:
+            streams.append(CONTAINERS)
+            ats.append(self._containers.last_report_at)
+            errors.append(self._containers.last_error)
+        if monitor.pods is not None and self._pods:
+            streams.append(PODS)
+            ats.append(self._pods.last_report_at(monitor.pods))
+            errors.append(self._pods.last_error(monitor.pods))
+        error = next(filter(None, errors), None)
         return monitor.model_copy(
             update={
-                "last_report_at": watch.last_report_at or (hosts.last_report_at if hosts else None),
+                "last_report_at": next(filter(None, ats), None),
                 "last_error": error or (delivery.last_error if delivery else "no release API is configured"),
                 "spooled": sum(spool.count(stream) for stream in streams),
                 "dropped": sum(spool.dropped(stream) for stream in streams),
@@ -165,4 +210,13 @@ class Monitors:
         )
 
 
-_KEPT = ("version", "release_id", "process_config", "version_probe", "work_dir", "run_as", "containers")
+_KEPT = (
+    "version",
+    "release_id",
+    "process_config",
+    "version_probe",
+    "work_dir",
+    "run_as",
+    "containers",
+    "pods",
+)

@@ -42,9 +42,10 @@ class Watch:
 
     @property
     def has_work(self) -> bool:
-        """Whether its project has processes to report: one of containers alone has none."""
+        """Whether its project has processes to report: one of containers or pods alone has none."""
         monitor = self.monitor
-        return bool(monitor.process_config.rules or monitor.version_probe or not monitor.containers)
+        others = monitor.containers or monitor.pods is not None
+        return bool(monitor.process_config.rules or monitor.version_probe or not others)
 
     async def run(self) -> Never:
         """At once, every interval, and soon after an exit; one look's failure is logged and does not end the watch."""

@@ -59,6 +59,14 @@ class Pods:
         selection = Selection(request.namespace, request.label_selector)
         return await self._collections.ask(partial(self._collector.collect, selection))
 
+    async def submit(self, request: PodCollectRequest) -> datetime:
+        """Spool a report of the selection and wake the delivery; when it was made. Raises as `report`."""
+        delivery = needed_delivery(self._delivery)
+        collected = await self.collect(request)
+        await self._spooled(collected, request)
+        delivery.wake()
+        return collected.collected_at or datetime.now(UTC)
+
     async def report(self, request: PodReportRequest) -> PodReported:
         """`pod.report`: collect and send now; what can't be delivered at once waits in the spool.
 
@@ -66,10 +74,11 @@ class Pods:
         """
         delivery = needed_delivery(self._delivery)
         collected = await self.collect(request)
-        at = collected.collected_at or datetime.now(UTC)
-        report = make_pod_report(collected, request, client_id=self._client_id, at=at)
-        number = await spooled(self._spool, PODS, encode_pod_report(report))
+        report_id, number = await self._spooled(collected, request)
         error = await delivery.deliver(number)
-        return PodReported(
-            report_id=report.report_id or "", delivered=error is None, error=error, pods=collected.pods
-        )
+        return PodReported(report_id=report_id, delivered=error is None, error=error, pods=collected.pods)
+
+    async def _spooled(self, collected: CollectedPods, request: PodCollectRequest) -> tuple[str, int]:
+        at, dropped = collected.collected_at or datetime.now(UTC), self._spool.dropped(PODS)
+        report = make_pod_report(collected, request, client_id=self._client_id, at=at, dropped=dropped)
+        return report.report_id or "", await spooled(self._spool, PODS, encode_pod_report(report))

@@ -12,6 +12,7 @@ Feature = Literal[
     "process_identity",
     "monitor_probe",
     "monitor_containers",
+    "monitor_pods",
     "check_run_as",
     "containers",
     "kubernetes",
@@ -22,6 +23,7 @@ FEATURES: tuple[Feature, ...] = (
     "process_identity",
     "monitor_probe",
     "monitor_containers",
+    "monitor_pods",
     "check_run_as",
     "containers",
     "kubernetes",
@@ -29,7 +31,7 @@ FEATURES: tuple[Feature, ...] = (
 """Optional parts of the wire that this agent has: a caller sends such a field only where its feature is listed.
 
 evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
-monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`.
+monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`; monitor_pods: `pods`.
 check_run_as: `release.check` takes `run_as`.
 containers: the `container.…` commands. kubernetes: `pod.…` and `kubernetes.deploy`;
 `AgentInfo.kubernetes` says whether there is a cluster behind them.

@@ -9,6 +9,7 @@ from agent.wire.base import (
     UtcDatetime,
     VersionName,
 )
+from agent.wire.pods import PodCollectRequest
 from agent.wire.processes import ProcessConfig
 from agent.wire.releases import VersionProbe
 
@@ -17,7 +18,8 @@ class PutMonitor(MutatingRequest):
     """Watch a project's processes. The probe and what it needs want the feature `monitor_probe`.
 
     `containers` (feature `monitor_containers`): the host's containers are reported too, all of them, at the smallest
-    interval of the monitors that ask for it. Without rules and probe no processes are reported then.
+    interval of the monitors that ask for it. `pods` (feature `monitor_pods`): these of the cluster's pods are, likewise.
+    Without rules and probe no processes are reported then.
     """
 
     version: VersionName
@@ -27,6 +29,7 @@ class PutMonitor(MutatingRequest):
     work_dir: AbsolutePath | None = None
     run_as: UserName | None = None
     containers: bool = False
+    pods: PodCollectRequest | None = None
 
 
 class Monitor(Answer):
@@ -40,6 +43,7 @@ class Monitor(Answer):
     work_dir: str | None = None
     run_as: str | None = None
     containers: bool = False
+    pods: PodCollectRequest | None = None
     last_report_at: UtcDatetime | None = None
     last_error: str | None = None
     spooled: int = 0

@@ -18,6 +18,7 @@ FIELDS: tuple[Column, ...] = (
     *COLUMNS,
     ("container naming", "container_naming"),
     ("container config", "container_config"),
+    ("kubernetes config", "kubernetes_config"),
     ("strategy", "default_strategy"),
     ("created", "created_at"),
     ("updated", "updated_at"),
@@ -46,7 +47,9 @@ def show_project(api: ReleaseApi, out: Output, project: str) -> None:
 
 @group.command("create")
 @click.argument("name")
-@click.option("--type", "kind", type=click.Choice(["script", "container"]), help="How it is deployed.")
+@click.option(
+    "--type", "kind", type=click.Choice(["script", "container", "kubernetes"]), help="How it is deployed."
+)
 @click.option("--description")
 @document_option("a project, such as container_naming or default_strategy")
 @with_api

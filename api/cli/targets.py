@@ -59,7 +59,7 @@ def add_targets(
     place = choose_environment(api, project, environment)
     made = []
     for client in clients:
-        body = given(client_id=client, name=client, type="host", labels=labels, priority=priority)
+        body = given(client_id=client, name=client, labels=labels, priority=priority)
         made.append(api.post("environments", place["id"], "targets", body=body))
         out(f"client {client} is a target of {project} in {place['name']}")
     out.answer(made)

@@ -4,6 +4,7 @@ What waits while a batch is written is the next batch: a lone report waits for n
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,22 +21,32 @@ MAX_BATCH = 500
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MAX_WAITING = 10_000
 """Reports in memory that wait for their turn; one more is answered 503, and its agent spools it."""
+RETRY_AFTER_S = 5
+"""So long does it take to write what waits then."""
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[Item, Outcome]):
     item: Item
     size: int
+    since: float
     future: "asyncio.Future[Outcome]"
 
 
 class Batches(Generic[Item, Outcome]):
     """Writes items in batches, in one thread. `write` takes a batch and answers, for each item, its outcome or why it
     is refused; where `write` raises, the batch is taken apart, so that an item that breaks it takes no other along.
+    `note` is given each batch that is done with: how many seconds each of its items waited.
     """
 
-    def __init__(self, write: Callable[[Sequence[Item]], Sequence[Outcome | Exception]], name: str) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Item]], Sequence[Outcome | Exception]],
+        name: str,
+        note: Callable[[Sequence[float]], None] = lambda _waited_s: None,
+    ) -> None:
         self._write = write
+        self._note = note
         self._thread = ThreadPoolExecutor(1, name)
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._writing: asyncio.Task[None] | None = None
@@ -43,13 +54,22 @@ class Batches(Generic[Item, Outcome]):
     async def put(self, item: Item, size: int) -> Outcome:
         """The item's outcome, once it is durable. `size`: its bytes, roughly. Raises what it is refused with."""
         if len(self._waiting) >= MAX_WAITING:
-            raise TransientApiError("database", "cannot take the report now: too many wait to be written")
+            raise TransientApiError(
+                "database",
+                "cannot take the report now: too many wait to be written; send it again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[Item, Outcome] = _Waiting(item, size, loop.create_future())
+        waiting: _Waiting[Item, Outcome] = _Waiting(item, size, time.perf_counter(), loop.create_future())
         self._waiting.append(waiting)
         if self._writing is None or self._writing.done():
             self._writing = loop.create_task(self._work())
         return await waiting.future
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their batch."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Wait for the batch that is being written. Nothing is put any more."""
@@ -61,6 +81,8 @@ class Batches(Generic[Item, Outcome]):
             batch = self._next_batch()
             items = [one.item for one in batch]
             outcomes = await loop.run_in_executor(self._thread, self._outcomes, items)
+            done = time.perf_counter()
+            self._note([done - waiting.since for waiting in batch])
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if waiting.future.done():  # who asked is gone: the report is kept all the same
                     continue

@@ -34,4 +34,5 @@ def _row_of(incoming: Incoming[ContainerReport], kept_for: timedelta) -> dict[st
         "reported_at": incoming.reported_at,
         "received_at": incoming.received_at,
         "truncated": report.truncated,
+        "dropped_reports": report.dropped_reports or 0,
     }

@@ -12,6 +12,7 @@ from api.auth import Principal
 from api.errors import Refused, unauthorized
 from db.errors import RowNotFoundError
 from db.history.dialects import is_one_of
+from db.history.forgetting import keep_from_forgetting
 from db.models import Client, Installation, Project, Target
 from db.queries import projects
 from db.queries.paging import escaped
@@ -47,7 +48,8 @@ class KnownClient:
 
 
 def read_clients(session: Session, client_ids: Iterable[str]) -> dict[str, KnownClient]:
-    """Those of the clients that are registered, with everything they are targets of."""
+    """Those of the clients that are registered, with everything they are targets of. None is deleted before the transaction ends."""
+    keep_from_forgetting(session)
     query = (
         select(
             Client.client_id,

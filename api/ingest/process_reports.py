@@ -126,6 +126,7 @@ def _row_of(report: _Report, set_id: int) -> dict[str, Any]:
         "report_key": incoming.report_key,
         "reported_at": incoming.reported_at,
         "received_at": incoming.received_at,
+        "dropped_reports": incoming.report.dropped_reports or 0,
         **sample_columns(incoming.report.processes),
     }
 

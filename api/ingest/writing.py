@@ -14,6 +14,7 @@ from api.ingest.container_reports import store_container_reports
 from api.ingest.incoming import Incoming, Judge, Outcome, judge_nothing
 from api.ingest.pod_reports import store_pod_reports
 from api.ingest.process_reports import report_day, store_process_reports
+from api.metrics.process import ProcessMetrics
 from api.schemas.reports import ReportAccepted
 from db.errors import RacedError
 from db.history.days import make_days
@@ -33,6 +34,8 @@ class Ingest:
         judge_processes: Judge[ProcessReport] = judge_nothing,
         judge_containers: Judge[ContainerReport] = judge_nothing,
         judge_pods: Judge[PodReport] = judge_nothing,
+        *,
+        metrics: ProcessMetrics | None = None,
     ) -> None:
         self._database = database
         self._kept_for = kept_for
@@ -41,13 +44,19 @@ class Ingest:
         self._judge_pods = judge_pods
         self._memory = SetMemory()
         self._days: frozenset[date] = frozenset()
+        self._metrics = metrics or ProcessMetrics()
         self.processes: Batches[Incoming[ProcessReport], ReportAccepted] = Batches(
-            self.write_processes, "process-reports"
+            self.write_processes, "process-reports", self._metrics.reports("process").note_batch
         )
         self.containers: Batches[Incoming[ContainerReport], ReportAccepted] = Batches(
-            self.write_containers, "container-reports"
+            self.write_containers, "container-reports", self._metrics.reports("container").note_batch
         )
-        self.pods: Batches[Incoming[PodReport], ReportAccepted] = Batches(self.write_pods, "pod-reports")
+        self.pods: Batches[Incoming[PodReport], ReportAccepted] = Batches(
+            self.write_pods, "pod-reports", self._metrics.reports("pod").note_batch
+        )
+        self._metrics.show_waiting("process", lambda: self.processes.waiting)
+        self._metrics.show_waiting("container", lambda: self.containers.waiting)
+        self._metrics.show_waiting("pod", lambda: self.pods.waiting)
 
     async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
         """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
@@ -73,15 +82,20 @@ class Ingest:
 
         outcomes, learned = self._write(batch, store)
         self._memory.learn(learned)
+        self.count("process", outcomes)
         return outcomes
 
     def write_containers(self, batch: Sequence[Incoming[ContainerReport]]) -> list[Outcome]:
         """The same of containers."""
-        return self._write(batch, lambda session: self._store_containers(session, batch))
+        outcomes = self._write(batch, lambda session: self._store_containers(session, batch))
+        self.count("container", outcomes)
+        return outcomes
 
     def write_pods(self, batch: Sequence[Incoming[PodReport]]) -> list[Outcome]:
         """The same of pods."""
-        return self._write(batch, lambda session: self._store_pods(session, batch))
+        outcomes = self._write(batch, lambda session: self._store_pods(session, batch))
+        self.count("pod", outcomes)
+        return outcomes
 
     def _write(self, batch: Sequence[Incoming[Any]], store: Callable[[Session], Stored]) -> Stored:
         self.prepare(batch)
@@ -91,6 +105,12 @@ class Ingest:
         except RacedError:
             self.forget_days()
             raise
+
+    def count(self, kind: str, outcomes: Iterable[Outcome]) -> None:
+        """Count what is committed. What is refused is counted where it is answered."""
+        for one in outcomes:
+            if isinstance(one, ReportAccepted):
+                self._metrics.reports(kind).count_kept(duplicate=one.duplicate)
 
     def _store_containers(
         self, session: Session, batch: Sequence[Incoming[ContainerReport]]

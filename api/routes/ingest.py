@@ -15,8 +15,9 @@ from api.body import StrictRoute
 from api.calls import Call, Posted
 from api.errors import conflict
 from api.idempotency import perform
-from api.ingest.incoming import Incoming
+from api.ingest.incoming import Incoming, Outcome
 from api.ingest.writing import Ingest
+from api.metrics.process import REPORT_KINDS
 from api.replies import Reply
 from api.schemas.reports import ReportAccepted
 from db.errors import RacedError
@@ -54,17 +55,23 @@ def _take(report: ProcessReport | ContainerReport | PodReport, call: Call, reque
         accepted = from_thread.run(ingest.put, incoming, len(request.state.body))
         return Reply(202, accepted).response()
 
+    kept: list[Outcome] = []
+
     def change(session: Session) -> Reply:
         outcome = ingest.store_one(session, incoming)
         if isinstance(outcome, Exception):
             raise outcome
+        kept[:] = [outcome]
         return Reply(202, outcome)
 
     # The answer is kept in the transaction of the report, which therefore is its own.
     for _ in range(TRIES):
         ingest.prepare([incoming])
         try:
-            return perform(call, change)
+            response = perform(call, change)
         except RacedError:
             ingest.forget_days()
+        else:
+            ingest.count(REPORT_KINDS[request.url.path], kept)
+            return response
     raise conflict("cannot keep the report: others kept the same one at the same moment, ask again")

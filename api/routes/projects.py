@@ -11,6 +11,7 @@ from api.body import StrictRoute
 from api.calls import Asked, Posted
 from api.errors import conflict, taken
 from api.idempotency import perform
+from api.kubernetes_rules import set_kubernetes
 from api.naming import set_naming
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
@@ -34,6 +35,7 @@ def project_answer(project: Project) -> ProjectAnswer:
         default_strategy=project.default_strategy,
         container_naming=project.container_naming,
         container_config=project.container_config,
+        kubernetes_config=project.kubernetes_config,
         created_at=project.created_at,
         updated_at=project.updated_at,
     )
@@ -53,6 +55,7 @@ def create_project(body: ProjectCreate, call: Posted) -> Response:
             container_config=body.container_config,
         )
         set_naming(session, project, body.container_naming)
+        set_kubernetes(project, body.kubernetes_config)
         session.add(project)
         session.flush()
         record(session, call, "project.create", project.name, project_id=project.id)
@@ -84,10 +87,12 @@ def change_project(project: str, body: ProjectChange, call: Asked) -> Response:
         row = projects.get_project(session, project)
         if "name" in body.model_fields_set and body.name != row.name:
             _check_name_is_free(session, body.name)
-        for field in body.model_fields_set - {"container_naming"}:
+        for field in body.model_fields_set - {"container_naming", "kubernetes_config"}:
             setattr(row, field, getattr(body, field))
         if "container_naming" in body.model_fields_set:
             set_naming(session, row, body.container_naming)
+        if "kubernetes_config" in body.model_fields_set:
+            set_kubernetes(row, body.kubernetes_config)
         row.updated_at = call.now
         session.flush()
         detail = {"fields": sorted(body.model_fields_set)}

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.body import StrictRoute
 from api.calls import Asked, Posted
-from api.errors import Refused, conflict
+from api.errors import Refused, conflict, invalid
 from api.idempotency import perform
 from api.pagination import Cursor, Limit, cut_page, decode_cursor, page_response
 from api.replies import Reply
@@ -15,7 +15,7 @@ from api.routes.clients import check_not_in_hand
 from api.schemas.clients import TargetAnswer, TargetCreate
 from api.trail import record
 from db.ids import is_id
-from db.models import Environment, Target
+from db.models import Environment, Project, Target
 from db.queries import clients, projects
 
 router = APIRouter(
@@ -34,9 +34,11 @@ def create_target(environment_id: str, body: TargetCreate, call: Posted) -> Resp
 
     def change(session: Session) -> Reply:
         environment = projects.get_environment(session, environment_id)
+        kind = _type_in(session.get_one(Project, environment.project_id), body.type)
         client = clients.get_client(session, body.client_id)
         _check_is_in_no_other(session, environment, client.client_id)
-        target = Target(project_id=environment.project_id, environment_id=environment.id, **body.model_dump())
+        asked = {**body.model_dump(), "type": kind}
+        target = Target(project_id=environment.project_id, environment_id=environment.id, **asked)
         session.add(target)
         session.flush()
         subject = f"{environment.name}/{target.name}"
@@ -87,6 +89,14 @@ def delete_target(environment_id: str, target_id: str, call: Asked) -> Response:
         )
         clients.delete_target(session, target)
     return Reply(204).response()
+
+
+def _type_in(project: Project, said: str | None) -> str:
+    """What a target of the project is. Raises Refused (422) where another one is asked for."""
+    kind = "k8s-cluster" if project.type == "kubernetes" else "host"
+    if said not in (None, kind):
+        raise invalid("type", f"is {kind} in project {project.name}, which is of type {project.type}")
+    return kind
 
 
 def _check_is_in_no_other(session: Session, environment: Environment, client_id: str) -> None:

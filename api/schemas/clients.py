@@ -116,7 +116,9 @@ class TargetCreate(Request):
 
     client_id: ClientId = Field(examples=["web-07"])
     name: Name = Field(examples=["web-07"])
-    type: Literal["host"] = Field("host", description="`k8s-cluster` is refused until it is obeyed.")
+    type: Literal["host", "k8s-cluster"] | None = Field(
+        None, description="`k8s-cluster` in a Kubernetes project, `host` in any other: it need not be said."
+    )
     labels: Labels = Field(default_factory=dict)
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = Field(
         0, description="Higher goes earlier."

@@ -8,6 +8,7 @@ from agent.wire.base import Request
 from agent.wire.naming import ContainerNaming
 from api.schemas.base import Description, Name, ProjectName, Resource, unset
 from db.documents.container_config import ContainerConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.documents.release_window import ReleaseWindow
 from db.documents.strategy import Strategy
 
@@ -16,13 +17,17 @@ class ProjectCreate(Request):
     """A piece of software. Its name is as good as its id in addresses."""
 
     name: ProjectName = Field(examples=["shop"])
-    type: Literal["script", "container"] = Field(description="`kubernetes` is refused until it is obeyed.")
+    type: Literal["script", "container", "kubernetes"]
     description: Description | None = None
     default_strategy: Strategy | None = Field(None, description="For deploy tasks that bring none.")
     container_naming: ContainerNaming | None = Field(
-        None, description="A container project that brings none gets one, its prefix made of its name."
+        None,
+        description="A container or Kubernetes project that brings none gets one, its prefix made of its name.",
     )
     container_config: ContainerConfig | None = Field(None, description="How its containers are watched.")
+    kubernetes_config: ProjectKubernetes | None = Field(
+        None, description="Of a Kubernetes project: where its Deployment is, and how its pods are watched."
+    )
 
 
 class ProjectChange(Request):
@@ -33,6 +38,7 @@ class ProjectChange(Request):
     default_strategy: Strategy | None = None
     container_naming: ContainerNaming | None = None
     container_config: ContainerConfig | None = None
+    kubernetes_config: ProjectKubernetes | None = None
 
 
 class ProjectAnswer(Resource):
@@ -44,6 +50,7 @@ class ProjectAnswer(Resource):
     default_strategy: Strategy | None
     container_naming: ContainerNaming | None
     container_config: ContainerConfig | None
+    kubernetes_config: ProjectKubernetes | None
 
 
 def _is_no_star(name: str) -> str:

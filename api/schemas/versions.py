@@ -20,7 +20,8 @@ class VersionCreate(Request):
     """A version of a project: its scripts or its container, what to watch, what proves it.
 
     Of a script project: `work_dir`, and with `evidence.source: processes` (the default) a rule in `process_config` or a
-    check in `evidence`. Of a container project: `deploy_config`, and nothing that only scripts have.
+    check in `evidence`. Of a container project: `deploy_config`, and nothing that only scripts have. Of a Kubernetes
+    project: `deploy_config` with the image, and nothing else that its Deployment has.
     """
 
     project_id: Reference = Field(description="The project's id, or its name.", examples=["shop"])
@@ -39,7 +40,9 @@ class VersionCreate(Request):
     run_as: UserName | None = None
     env: EnvironmentVariables = Field(default_factory=dict)
     detach_method: DetachMethod | None = None
-    deploy_config: DeployConfig | None = Field(None, description="A container project's container.")
+    deploy_config: DeployConfig | None = Field(
+        None, description="A container project's container; a Kubernetes project's image."
+    )
     process_config: ProcessConfig = Field(default_factory=ProcessConfig)
     evidence: EvidenceConfig = Field(default_factory=EvidenceConfig)
 

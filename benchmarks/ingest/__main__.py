@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from api.alerting import judge_process_reports
 from api.auth import Principal
 from api.ingest.incoming import Incoming
 from api.ingest.quick import ReadProcessReport
@@ -128,7 +129,7 @@ def _load(worker: int, port: str, project_id: str, seconds: float) -> dict[str, 
 
 
 def measure_without_http(server: PostgresCluster, seconds: float) -> dict[str, Any]:
-    """The same reports validated, batched and kept, in this process: what HTTP takes no part in."""
+    """The same reports validated, batched, kept and judged, in this process: what HTTP takes no part in."""
     chance = random.Random(7)
     with fleet_database(server) as (url, project_id):
         made = [make_report(number, project_id, utc_now(), chance) for number in range(CLIENTS)]
@@ -138,7 +139,7 @@ def measure_without_http(server: PostgresCluster, seconds: float) -> dict[str, A
             for n in range(CLIENTS)
         ]
         database = open_database(url)
-        ingest = Ingest(database, timedelta(days=30))
+        ingest = Ingest(database, timedelta(days=30), judge_process_reports)
         count = 0
 
         async def report(first: int, until: float) -> None:

@@ -7,14 +7,21 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from agent.wire.processes import ProcessReport
+from agent.wire.processes import ProcessConfig, ProcessReport, Rule
+from db.documents.evidence import EvidenceConfig
 from db.ids import new_id
-from db.models import Client, Environment, Installation, Project, Target
+from db.models import Client, Environment, Installation, Project, Target, Version
 from db.secrets import sha256_hex
 
 CLIENTS = 1000
 PROCESSES = 10
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WATCHED = ProcessConfig(
+    rules=(Rule(type="name", pattern="shop-worker", name="shop"),),
+    alert_on_high_cpu=101,
+    alert_on_high_mem=50,
+)
+"""What every report is judged by: exits, restarts, and limits that none is above."""
 
 
 def client_name(number: int) -> str:
@@ -33,6 +40,17 @@ def register_fleet(session: Session) -> str:
     environment = Environment(project_id=project.id, name="prod")
     session.add(environment)
     session.flush()
+    session.add(
+        Version(
+            project_id=project.id,
+            version="1.4",
+            status="active",
+            work_dir="/srv/shop",
+            process_config=WATCHED,
+            evidence=EvidenceConfig(),
+            env={},
+        )
+    )
     names = [client_name(number) for number in range(CLIENTS)]
     whose = {"project_id": project.id, "environment_id": environment.id}
     session.execute(

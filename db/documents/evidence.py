@@ -6,6 +6,7 @@ from pydantic import Field
 
 from agent.wire.base import Answer, Request, UtcDatetime
 from agent.wire.containers import ContainerInfo
+from agent.wire.pods import PodInfo
 from agent.wire.processes import ProcessInfo
 from agent.wire.releases import Check, CheckResult, VersionProbe
 
@@ -33,6 +34,7 @@ class Evidence(Answer):
     unmatched_rules: tuple[str, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     containers: tuple[ContainerInfo, ...] = ()
+    pods: tuple[PodInfo, ...] = ()
     execution_started_at: UtcDatetime | None = None
     stable_for_s: float | None = None
     judged_at: UtcDatetime | None = None

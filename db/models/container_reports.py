@@ -5,7 +5,7 @@ Like the process reports' (db/models/reports.py), the history has no foreign key
 
 from datetime import date, datetime
 
-from sqlalchemy import Boolean, Date, ForeignKey, String
+from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.wire.containers import ContainerInfo
@@ -38,10 +38,11 @@ class ContainerReportRow(ReportedContainers, Base):
 
 
 class LatestContainerReport(ReportedContainers, Base):
-    """The newest report (by `reported_at`) of each client."""
+    """The newest report (by `reported_at`) of each client; `dropped_reports` as with processes."""
 
     __tablename__ = "latest_container_reports"
 
     client_id: Mapped[str] = mapped_column(
         String(63), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True
     )
+    dropped_reports: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

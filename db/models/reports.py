@@ -13,6 +13,7 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     REAL,
+    BigInteger,
     Date,
     Double,
     ForeignKey,
@@ -80,7 +81,10 @@ class ProcessReportRow(Base):
 
 
 class LatestProcessReport(Base):
-    """The newest report (by `reported_at`) of each client and project, its samples as exact as they came."""
+    """The newest report (by `reported_at`) of each client and project, its samples as exact as they came.
+
+    `dropped_reports`: how many of the project's the agent's spool had to drop so far, as it says itself.
+    """
 
     __tablename__ = "latest_process_reports"
     __table_args__ = (Index(None, "set_id"),)
@@ -98,3 +102,4 @@ class LatestProcessReport(Base):
     cpu_percent: Mapped[Samples] = mapped_column(_array(Double()))
     memory_mb: Mapped[Samples] = mapped_column(_array(Double()))
     memory_pct: Mapped[Samples] = mapped_column(_array(Double()))
+    dropped_reports: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

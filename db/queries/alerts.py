@@ -1,13 +1,15 @@
 """Alerts, and what they are judged by."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from db.history.dialects import insert_into, is_one_of, is_pair_of
 from db.models import (
     Alert,
     AlertMemory,
@@ -15,6 +17,7 @@ from db.models import (
     DeployTask,
     Installation,
     LatestContainerReport,
+    LatestPodReport,
     Silence,
 )
 from db.queries.paging import page_of
@@ -41,21 +44,32 @@ def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str
         query = select(Alert).where(
             Alert.resolved_at.is_(None),
             Alert.type.in_(types),
-            tuple_(Alert.client_id, Alert.project_id).in_(chunk),
+            is_pair_of(session, (Alert.client_id, Alert.project_id), chunk),
         )
         found.extend(session.scalars(query))
     return found
 
 
-def memories(session: Session, pairs: Collection[Pair], kind: str) -> dict[Pair, AlertMemory]:
+def memories(session: Session, pairs: Collection[Pair], kind: str) -> dict[Pair, Mapping[str, Any]]:
     """What was remembered of each pair's last judged report."""
-    found: dict[Pair, AlertMemory] = {}
+    found: dict[Pair, Mapping[str, Any]] = {}
+    whose = (AlertMemory.client_id, AlertMemory.project_id)
     for chunk in _chunks(pairs):
-        query = select(AlertMemory).where(
-            AlertMemory.kind == kind, tuple_(AlertMemory.client_id, AlertMemory.project_id).in_(chunk)
+        query = select(*whose, AlertMemory.document).where(
+            AlertMemory.kind == kind, is_pair_of(session, whose, chunk)
         )
-        found.update({(row.client_id, row.project_id): row for row in session.scalars(query)})
+        found.update({(row[0], row[1]): row[2] for row in session.execute(query)})
     return found
+
+
+def put_memory(session: Session, pair: Pair, kind: str, document: Mapping[str, Any]) -> None:
+    """Remember that of the pair's last judged report."""
+    row = {"client_id": pair[0], "project_id": pair[1], "kind": kind, "document": document}
+    insert = insert_into(session, AlertMemory).values(row)
+    key = ["client_id", "project_id", "kind"]
+    session.execute(
+        insert.on_conflict_do_update(index_elements=key, set_={"document": insert.excluded.document})
+    )
 
 
 def deploying_pairs(session: Session, client_ids: Collection[str]) -> set[Pair]:
@@ -68,7 +82,7 @@ def deploying_pairs(session: Session, client_ids: Collection[str]) -> set[Pair]:
             .where(
                 DeployTask.status.in_(UNDER_WAY),
                 DeployResult.status == "running",
-                DeployResult.client_id.in_(chunk),
+                is_one_of(session, DeployResult.client_id, chunk),
             )
         )
         found.update((client_id, project_id) for client_id, project_id in session.execute(query))
@@ -93,15 +107,23 @@ def last_deployed(session: Session, client_id: str, project_id: str) -> tuple[st
     return (row.id, row.version or "its previous version") if row is not None else None
 
 
-def installed(session: Session, pairs: Collection[Pair]) -> dict[Pair, Installation]:
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an alert says of an installation."""
+
+    version: str
+    environment_id: str
+
+
+def installed(session: Session, pairs: Collection[Pair]) -> dict[Pair, Installed]:
     """What is recorded as installed on these pairs."""
-    found: dict[Pair, Installation] = {}
+    found: dict[Pair, Installed] = {}
+    whose = (Installation.client_id, Installation.project_id)
     for chunk in _chunks(pairs):
-        query = select(Installation).where(
-            Installation.status != "uninstalled",
-            tuple_(Installation.client_id, Installation.project_id).in_(chunk),
+        query = select(*whose, Installation.version, Installation.environment_id).where(
+            Installation.status != "uninstalled", is_pair_of(session, whose, chunk)
         )
-        found.update({(row.client_id, row.project_id): row for row in session.scalars(query)})
+        found.update({(row[0], row[1]): Installed(row[2], row[3]) for row in session.execute(query)})
     return found
 
 
@@ -173,6 +195,13 @@ def _orphans(
     query = select(Alert).where(
         Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists(), *conditions
     )
+    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def unreported(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
+    """Alerts about pods of clients that have no newest report of any (any more): nobody's report will end them."""
+    there = select(LatestPodReport.client_id).where(LatestPodReport.client_id == Alert.client_id)
+    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
     return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 

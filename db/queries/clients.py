@@ -48,9 +48,9 @@ def find_client_by_report_token(session: Session, token_sha256: str, now: dateti
 
 def delete_client(session: Session, client_id: str) -> None:
     """Forget a client: its targets, installations and reports go with it; results, other history and audit stay."""
+    forget_client(session, client_id)
     session.execute(delete(Installation).where(Installation.client_id == client_id))
     session.execute(delete(Target).where(Target.client_id == client_id))
-    forget_client(session, client_id)
     session.execute(delete(Client).where(Client.client_id == client_id))
 
 

@@ -1,5 +1,6 @@
 """Alerts, changed by what was seen or by time alone; what people are to be told is written in the same transaction."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,16 @@ class Look:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What is being changed `now` by what was seen `at`, and who of it people are to be told of."""
+
+    session: Session
+    now: datetime
+    at: datetime
+    fired: list[Alert] = field(default_factory=list)
+
+
 def apply_observations(
     session: Session, place: Place, observed: Sequence[Observed], live: Collection[Alert], look: Look
 ) -> list[Alert]:
@@ -40,17 +51,20 @@ def apply_observations(
     One that is not observed any more (its rule, its container, its limit is gone) ends. Answers who is live now.
     """
     by_key = {(alert.type, alert.subject): alert for alert in live}
-    after = [_apply(session, place, one, by_key.pop(one.key, None), look) for one in observed]
+    change = _Change(session, look.now, look.at)
+    after = [_apply(change, place, one, by_key.pop(one.key, None)) for one in observed]
     gone = Observation(look.at, False)
-    after.extend(_change(session, alert, gone, look.now) for alert in by_key.values())
+    after.extend(_change(change, alert, gone) for alert in by_key.values())
+    _tell(change)
     return [alert for alert in after if alert is not None]
 
 
 def apply_time(session: Session, now: datetime) -> int:
     """Change what only time changes; answers how many alerts were looked at."""
-    alerts = due_alerts(session, now)
+    alerts, change = due_alerts(session, now), _Change(session, now, now)
     for alert in alerts:
-        _change(session, alert, None, now)
+        _change(change, alert, None)
+    _tell(change)
     return len(alerts)
 
 
@@ -63,20 +77,22 @@ def end_alert(session: Session, alert: Alert, now: datetime) -> None:
     session.add(_news(alert, "resolved", now))
 
 
-def _apply(session: Session, place: Place, one: Observed, alert: Alert | None, look: Look) -> Alert | None:
-    seen = Observation(look.at, one.holds)
+def _apply(change: _Change, place: Place, one: Observed, alert: Alert | None) -> Alert | None:
+    """The alert, or None where there is none."""
+    seen = Observation(change.at, one.holds)
     if alert is not None:
         _set_timing(alert, one.timing)
         if one.holds:
             alert.message, alert.value, alert.threshold = _said(one, alert), one.value, one.threshold
-        return _change(session, alert, seen, look.now)
-    decision = decide_alert(None, seen, look.now, one.timing)
+        return _change(change, alert, seen)
+    decision = decide_alert(None, seen, change.now, one.timing)
     if decision.state is None:
         return None
     alert = _new_alert(place, one)
     _put(alert, decision.state, one.timing)
-    session.add(alert)
-    _tell(session, alert, decision.reason, look.now)
+    change.session.add(alert)
+    if decision.reason is Reason.FIRED:
+        change.fired.append(alert)
     return alert
 
 
@@ -85,35 +101,41 @@ def _said(one: Observed, alert: Alert) -> str:
     return f"{one.message}\n{last}" if last else one.message
 
 
-def _change(session: Session, alert: Alert, seen: Observation | None, now: datetime) -> Alert | None:
+def _change(change: _Change, alert: Alert, seen: Observation | None) -> Alert | None:
     """The alert, or None where it is one no more."""
     timing = Timing(alert.for_s, alert.keep_firing_s, alert.stale_after_s)
     was = AlertState(alert.since, alert.seen_at, alert.held_at, alert.holds, alert.fired_at)
-    decision = decide_alert(was, seen, now, timing)
+    decision = decide_alert(was, seen, change.now, timing)
     if decision.reason is Reason.RESOLVED or decision.state is None:
-        end_alert(session, alert, now)
+        end_alert(change.session, alert, change.now)
         return None
     if decision.reason is Reason.STALE:
         alert.due_at = None  # until it is seen again
     elif decision.state != was:
         _put(alert, decision.state, timing)
-        _tell(session, alert, decision.reason, now)
+        if decision.reason is Reason.FIRED:
+            change.fired.append(alert)
     return alert
 
 
-def _tell(session: Session, alert: Alert, reason: Reason, now: datetime) -> None:
-    if reason is not Reason.FIRED:
-        return
-    if alert.project_id is not None and alert.client_id is not None:
-        _name_last_deployment(session, alert, alert.client_id, alert.project_id)
-    session.flush()
-    session.add(_news(alert, "firing", now))
+def _tell(change: _Change) -> None:
+    """News of what fired, with what was deployed there last: few statements, however many they are."""
+    by_place: dict[tuple[str, str], list[Alert]] = defaultdict(list)
+    for alert in change.fired:
+        if alert.project_id is not None and alert.client_id is not None:
+            by_place[alert.client_id, alert.project_id].append(alert)
+    for (client_id, project_id), alerts in by_place.items():
+        _name_last_deployment(change.session, alerts, client_id, project_id)
+    change.session.flush()
+    change.session.add_all(_news(alert, "firing", change.now) for alert in change.fired)
 
 
-def _name_last_deployment(session: Session, alert: Alert, client_id: str, project_id: str) -> None:
+def _name_last_deployment(session: Session, alerts: Sequence[Alert], client_id: str, project_id: str) -> None:
     last = last_deployed(session, client_id, project_id)
-    if last is not None:
-        deploy_task_id, version = last
+    if last is None:
+        return
+    deploy_task_id, version = last
+    for alert in alerts:
         alert.message = f"{alert.message}\nlast deployed: {version}, by deploy task {deploy_task_id}"
         alert.labels = {**alert.labels, "deploy_task": deploy_task_id, "deployed_version": version}
 

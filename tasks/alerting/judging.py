@@ -1,13 +1,13 @@
 """What a batch of reports is judged by: read once, changed as its reports are judged one after the other."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.models import Alert, AlertMemory, Client, Environment, Project
-from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories
+from db.models import Alert, Client, Environment, Project
+from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories, put_memory
 from tasks.alerting.changing import Look, Place, apply_observations
 from tasks.decisions.observed import Observed
 
@@ -53,17 +53,12 @@ class Judging:
             environment.name if environment is not None else None,
         )
 
-    def memory(self, pair: Pair) -> dict[str, Any]:
+    def memory(self, pair: Pair) -> Mapping[str, Any]:
         """What was remembered."""
-        row = self._memories.get(pair)
-        return dict(row.document) if row is not None else {}
+        return self._memories.get(pair, {})
 
     def remember(self, pair: Pair, document: dict[str, Any]) -> None:
         """Keep it for the next report."""
-        row = self._memories.get(pair)
-        if row is None:
-            row = AlertMemory(client_id=pair[0], project_id=pair[1], kind=self._kind, document=document)
-            self._session.add(row)
-            self._memories[pair] = row
-        elif row.document != document:
-            row.document = document
+        if self._memories.get(pair) != document:
+            put_memory(self._session, pair, self._kind, document)
+            self._memories[pair] = document

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig, ProcessInfo
-from db.models import Installation, Version
-from db.queries.alerts import Pair
+from db.history.dialects import is_pair_of
+from db.models import Version
+from db.queries.alerts import Installed, Pair
 from tasks.alerting.changing import Look
 from tasks.alerting.judging import Judging
 from tasks.decisions.process_watching import MISSED_INTERVALS, ProcessMemory, observe_processes
@@ -69,15 +70,16 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
     judging.remember(report.pair, _document_of(memory))
 
 
-def _configs(session: Session, there: Mapping[Pair, Installation]) -> dict[Pair, ProcessConfig]:
-    wanted = {(row.project_id, row.version) for row in there.values()}
+def _configs(session: Session, there: Mapping[Pair, Installed]) -> dict[Pair, ProcessConfig]:
+    wanted = {(project_id, row.version) for (_, project_id), row in there.items()}
     if not wanted:
         return {}
-    query = select(Version.project_id, Version.version, Version.process_config).where(
-        tuple_(Version.project_id, Version.version).in_(sorted(wanted)), Version.process_config.is_not(None)
+    whose = (Version.project_id, Version.version)
+    query = select(*whose, Version.process_config).where(
+        is_pair_of(session, whose, sorted(wanted)), Version.process_config.is_not(None)
     )
     by_version = {(project_id, version): config for project_id, version, config in session.execute(query)}
-    found = {pair: by_version.get((row.project_id, row.version)) for pair, row in there.items()}
+    found = {pair: by_version.get((pair[1], row.version)) for pair, row in there.items()}
     return {pair: config for pair, config in found.items() if config is not None}
 
 

@@ -44,18 +44,20 @@ class Expected:
     rules: frozenset[str] | None
     processes: bool
     containers: bool
+    pods: bool
     interval_s: float
     changed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard of one client. `containers_at`: its newest container report."""
+    """What was heard of one client. `containers_at`, `pods_at`: its newest container and pod reports."""
 
     client_id: str
     registered_at: datetime
     heard_at: datetime | None
     containers_at: datetime | None
+    pods_at: datetime | None
     said: Mapping[str, Said]
 
 
@@ -63,7 +65,7 @@ def is_reporting(heard: Heard, now: datetime, silent_for_s: float) -> bool:
     """Whether a report of it came lately: then it is there, whether or not it can be reached."""
     return any(
         _is_fresh(at, now, silent_for_s)
-        for at in (heard.containers_at, *(one.at for one in heard.said.values()))
+        for at in (heard.containers_at, heard.pods_at, *(one.at for one in heard.said.values()))
     )
 
 
@@ -72,7 +74,7 @@ def why_ask(heard: Heard, expected: Mapping[str, Expected], now: datetime, silen
     for project_id, one in expected.items():
         if (why := _why_of(heard, heard.said.get(project_id), one, now, silent_for_s)) is not None:
             return why
-    reports = any(one.processes or one.containers for one in expected.values())
+    reports = any(one.processes or one.containers or one.pods for one in expected.values())
     if not reports and not _is_fresh(heard.heard_at, now, silent_for_s):
         return Why.SILENT
     if _reports_orphans(heard, expected, now, silent_for_s):
@@ -94,6 +96,8 @@ def _why_of(heard: Heard, said: Said | None, one: Expected, now: datetime, silen
     longest_s = max(silent_for_s, MISSED * one.interval_s)
     if one.containers and not _is_fresh(heard.containers_at or heard.registered_at, now, longest_s):
         return Why.SILENT
+    if one.pods and not _is_fresh(heard.pods_at or heard.registered_at, now, longest_s):
+        return Why.SILENT
     if one.processes:
         if said is None or not _is_fresh(said.at, now, longest_s):
             return Why.SILENT
@@ -107,9 +111,12 @@ def _why_of(heard: Heard, said: Said | None, one: Expected, now: datetime, silen
 def _reports_orphans(
     heard: Heard, expected: Mapping[str, Expected], now: datetime, silent_for_s: float
 ) -> bool:
-    """A report that came lately, of a project that is not there; of containers, where none are."""
-    contained = any(one.containers for one in expected.values())
-    if not contained and _is_fresh(heard.containers_at, now, silent_for_s):
+    """A report that came lately, of a project that is not there; of containers or pods, where none are."""
+    if _is_fresh(heard.containers_at, now, silent_for_s) and not any(
+        one.containers for one in expected.values()
+    ):
+        return True
+    if _is_fresh(heard.pods_at, now, silent_for_s) and not any(one.pods for one in expected.values()):
         return True
     return any(
         project_id not in expected and _is_fresh(said.at, now, silent_for_s)

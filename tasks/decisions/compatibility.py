@@ -8,7 +8,13 @@ from db.documents.evidence import EvidenceConfig
 
 
 def what_is_lacking(
-    info: AgentInfo, evidence: EvidenceConfig, operation: Operation, run_as: str | None, *, container: bool
+    info: AgentInfo,
+    evidence: EvidenceConfig,
+    operation: Operation,
+    run_as: str | None,
+    *,
+    container: bool,
+    kubernetes: bool = False,
 ) -> str | None:
     """Why this agent can't bring the version here and prove it; None where it can.
 
@@ -17,7 +23,7 @@ def what_is_lacking(
     """
     lacking = [
         f"{what} (feature {feature})"
-        for feature, what in _needed(evidence, operation, run_as, container=container)
+        for feature, what in _needed(evidence, operation, run_as, container=container, kubernetes=kubernetes)
         if feature not in info.features
     ]
     if not lacking:
@@ -26,13 +32,15 @@ def what_is_lacking(
 
 
 def _needed(
-    evidence: EvidenceConfig, operation: Operation, run_as: str | None, *, container: bool
+    evidence: EvidenceConfig, operation: Operation, run_as: str | None, *, container: bool, kubernetes: bool
 ) -> Iterator[tuple[Feature, str]]:
     if container:
         yield "containers", "deploy containers"
+    if kubernetes:
+        yield "kubernetes", "deploy to a cluster"
     if operation == "uninstall":
         return  # nothing is left that could be asked
-    if evidence.checks and (container or evidence.source == "processes"):
+    if evidence.checks and (container or kubernetes or evidence.source == "processes"):
         yield "evidence_checks", "run the version's checks"
     commands = [one for one in (evidence.version_probe, *evidence.checks) if one and one.type == "command"]
     if run_as is not None and commands:

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from agent.wire.containers import ContainerInfo
-from agent.wire.executions import DeployedContainer, Operation
+from agent.wire.executions import DeployedContainer, DeployedKubernetes, Operation
+from agent.wire.pods import PodInfo
 from agent.wire.processes import ProcessInfo
 from agent.wire.releases import CheckResult
 from db.documents.evidence import Evidence
@@ -22,9 +23,14 @@ from tasks.decisions.container_evidence import (
     find_container,
     uptime_s,
 )
+from tasks.decisions.pod_evidence import Fault as PodsFault
+from tasks.decisions.pod_evidence import pod_faults, pods_changed, pods_of
 
 START_TIME_SLACK = timedelta(milliseconds=600)
 """The agent derives start times from a boot time that it keeps until it is half a second off (agent/processes/clock.py)."""
+
+MAX_PODS = 50
+"""So many pods are stored with a result."""
 
 Identity: TypeAlias = tuple[str | None, int, object]
 
@@ -49,13 +55,17 @@ class Reason(StrEnum):
     WRONG_IMAGE = "wrong_image"
     CONTAINER_RESTARTED = "container_restarted"
     CONTAINER_UNHEALTHY = "container_unhealthy"
+    NO_POD = "no_pod"
+    POD_NOT_READY = "pod_not_ready"
+    POD_RESTARTED = "pod_restarted"
+    OTHER_REVISION = "other_revision"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What has to be seen. `rules` are the rules' names; `has_probe`, `has_checks`: the version has them.
 
-    `container`: what the deployment says it left there, for a project of containers.
+    `container`, `kubernetes`: what the deployment says it left there, for a project of containers, or in a cluster.
     """
 
     version: str
@@ -69,6 +79,13 @@ class Wanted:
     execution_started_at: datetime | None = None
     container: DeployedContainer | None = None
     is_container: bool = False
+    kubernetes: DeployedKubernetes | None = None
+    is_kubernetes: bool = False
+
+    @property
+    def is_script(self) -> bool:
+        """Whether a script brought it there: only then may its exit code be taken for it."""
+        return not (self.is_container or self.is_kubernetes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,7 @@ class Seen:
     checks: tuple[CheckResult, ...] | None = None
     containers: tuple[ContainerInfo, ...] = ()
     containers_at: datetime | None = None
+    pods: tuple[PodInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +123,7 @@ def judge(wanted: Wanted, seen_first: Seen | None, seen_now: Seen, now: datetime
     What goes wrong before everything held once may be a slow start: `retry`. A process that is gone, or another one,
     after that is final.
     """
-    if wanted.source == "exit_code" and not wanted.is_container:
+    if wanted.source == "exit_code" and wanted.is_script:
         return Verdict(Reason.EXIT_CODE, True, "the script's exit code was taken for it", False)
     if wanted.operation == "uninstall":
         return _judge_uninstall(wanted, seen_first, seen_now, now)
@@ -136,6 +154,7 @@ def evidence_of(
         unmatched_rules=seen_now.unmatched_rules,
         checks=seen_now.checks or (),
         containers=seen_now.containers,
+        pods=seen_now.pods[:MAX_PODS],
         execution_started_at=wanted.execution_started_at,
         stable_for_s=_stable_for_s(wanted, seen_first, seen_now, now)
         or (None if seen_first is None else 0.0),
@@ -188,6 +207,9 @@ def _what_is_left(seen: Seen) -> Verdict | None:
     if seen.containers:
         names = ", ".join(one.container_name for one in seen.containers[:5])
         return _not_yet(Reason.STILL_RUNNING, f"still there: {names}")
+    if seen.pods:
+        names = ", ".join(one.name for one in seen.pods[:5])
+        return _not_yet(Reason.STILL_RUNNING, f"still there: {names}")
     if seen.processes:
         return _not_yet(Reason.STILL_RUNNING, f"still running: {_names(seen.processes)}")
     return None
@@ -198,6 +220,10 @@ def _judge_identity(wanted: Wanted, first: Seen, now: Seen) -> Verdict | None:
         fault = container_changed(wanted.container, first.containers, now.containers)
         if fault is not None:
             return _verdict_of(fault)
+    if wanted.kubernetes is not None:
+        changed = pods_changed(wanted.kubernetes, first.pods, now.pods)
+        if changed is not None:
+            return _verdict_of(changed)
     rebooted = None not in (first.boot_id, now.boot_id) and first.boot_id != now.boot_id
     present = {identity_of(None, process) for process in now.processes}
     gone = [process for process in roots_of(first.processes) if identity_of(None, process) not in present]
@@ -209,7 +235,7 @@ def _judge_identity(wanted: Wanted, first: Seen, now: Seen) -> Verdict | None:
     return None
 
 
-def _verdict_of(fault: Fault) -> Verdict:
+def _verdict_of(fault: Fault | PodsFault) -> Verdict:
     return Verdict(Reason(fault.reason.value), False, fault.detail, not fault.final)
 
 
@@ -218,6 +244,10 @@ def _faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
         yield from map(_verdict_of, container_faults(wanted.container, seen.containers))
     elif wanted.is_container:
         yield Verdict(Reason.NO_CONTAINER, False, "its agent does not say which container it left", False)
+    if wanted.kubernetes is not None:
+        yield from map(_verdict_of, pod_faults(wanted.kubernetes, seen.pods))
+    elif wanted.is_kubernetes:
+        yield Verdict(Reason.NO_POD, False, "its agent does not say which deployment it changed", False)
     yield from _process_faults(wanted, seen)
     if wanted.has_probe:
         yield from _probe_faults(wanted, seen)
@@ -283,6 +313,11 @@ def _what_held(wanted: Wanted, seen: Seen) -> str:
     container = find_container(wanted.container, seen.containers) if wanted.container is not None else None
     if container is not None:
         held.append(f"{container.container_name} runs {(container.image_id or container.image)[:19]}")
+    if wanted.kubernetes is not None:
+        count = len(pods_of(wanted.kubernetes.deployment, seen.pods))
+        held.append(
+            f"{count} pods of {wanted.kubernetes.deployment} are ready with {wanted.kubernetes.image}"
+        )
     if seen.processes:
         held.append(f"running: {_names(roots_of(seen.processes))}")
     if wanted.has_probe:

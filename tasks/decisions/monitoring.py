@@ -39,13 +39,19 @@ def decide_monitors(
 
 def _worth_it(monitor: PutMonitor, features: Collection[str]) -> bool:
     """An agent of before would send reports of nothing."""
-    return bool(monitor.process_config.rules) or not monitor.containers or "monitor_containers" in features
+    if monitor.process_config.rules:
+        return True
+    needed = ["monitor_containers"] if monitor.containers else []
+    needed += ["monitor_pods"] if monitor.pods is not None else []
+    return not needed or any(one in features for one in needed)
 
 
 def _differs(wanted: PutMonitor, found: Monitor | None, features: Collection[str]) -> bool:
     if found is None or (wanted.version, wanted.process_config) != (found.version, found.process_config):
         return True
     if "monitor_containers" in features and wanted.containers != found.containers:
+        return True
+    if "monitor_pods" in features and wanted.pods != found.pods:
         return True
     probed = (wanted.version_probe, wanted.work_dir, wanted.run_as)
     return "monitor_probe" in features and probed != (found.version_probe, found.work_dir, found.run_as)

@@ -17,6 +17,7 @@ class Need:
     evidence: EvidenceConfig
     run_as: str | None = None
     container: bool = False
+    kubernetes: bool = False
     detach_method: DetachMethod | None = None
 
 
@@ -38,11 +39,20 @@ def judge_readiness(need: Need, info: AgentInfo | None, error: str | None) -> Re
     problems = []
     if info.client_id != need.client_id:
         problems.append(f"the agent at its address is {info.client_id}'s")
-    lacking = what_is_lacking(info, need.evidence, need.operation, need.run_as, container=need.container)
+    lacking = what_is_lacking(
+        info,
+        need.evidence,
+        need.operation,
+        need.run_as,
+        container=need.container,
+        kubernetes=need.kubernetes,
+    )
     if lacking is not None:
         problems.append(lacking)
     if need.container and info.docker_version is None:
         problems.append("its agent reaches no container engine")
+    if need.kubernetes and info.kubernetes is None:
+        problems.append("its agent reaches no cluster")
     method, why = _method(need, info)
     if why is not None:
         problems.append(why)
@@ -54,6 +64,8 @@ def judge_readiness(need: Need, info: AgentInfo | None, error: str | None) -> Re
 def _method(need: Need, info: AgentInfo) -> tuple[str, str | None]:
     if need.container:
         return "container", None
+    if need.kubernetes:
+        return "kubernetes", None
     if need.detach_method is None:
         return info.detach_methods[0] if info.detach_methods else "none", None
     if need.detach_method in info.detach_methods:

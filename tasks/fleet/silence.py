@@ -5,15 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from agent.wire.monitors import PutMonitor
 from db.documents.evidence import EvidenceConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import (
     Client,
     Installation,
     LatestContainerReport,
+    LatestPodReport,
     LatestProcessReport,
     ProcessSet,
     Project,
@@ -44,14 +46,14 @@ class AskedClient:
 @dataclass(frozen=True, slots=True)
 class _Installed:
     installation: Installation
-    project_type: str
+    project: Project
     version: Version | None
 
 
 def mark_heard(session: Session, now: datetime, within: timedelta) -> None:
     """Clients whose reports come in are online, without being asked."""
     heard: dict[str, datetime] = {}
-    for table in (LatestProcessReport, LatestContainerReport):
+    for table in (LatestProcessReport, LatestContainerReport, LatestPodReport):
         query = select(table.client_id, table.received_at).where(table.received_at > now - within)
         for client_id, at in session.execute(query):
             heard[client_id] = max(at, heard.get(client_id, at))
@@ -79,8 +81,7 @@ def find_to_ask(
 ) -> list[AskedClient]:
     """Clients that are to be asked now, held ones too; those that are known to be offline last."""
     installed, said = _installed(session), _said(session)
-    columns = (LatestContainerReport.client_id, LatestContainerReport.received_at)
-    containers = {row.client_id: row.received_at for row in session.execute(select(*columns))}
+    containers, pods = _received(session, LatestContainerReport), _received(session, LatestPodReport)
     clients = session.scalars(select(Client)).all()
     deploying = deploying_pairs(session, {client.client_id for client in clients})
     asked = []
@@ -91,6 +92,7 @@ def find_to_ask(
             client.created_at,
             client.heard_at,
             containers.get(client.client_id),
+            pods.get(client.client_id),
             said.get(client.client_id, {}),
         )
         expected = {one.installation.project_id: _expected(one) for one in mine}
@@ -102,7 +104,7 @@ def find_to_ask(
 
 def _installed(session: Session) -> Mapping[str, Sequence[_Installed]]:
     query = (
-        select(Installation, Project.type, Version)
+        select(Installation, Project, Version)
         .join(Project, Project.id == Installation.project_id)
         .outerjoin(
             Version,
@@ -111,9 +113,22 @@ def _installed(session: Session) -> Mapping[str, Sequence[_Installed]]:
         .where(Installation.status.in_(("installed", "failed")))
     )
     found: dict[str, list[_Installed]] = defaultdict(list)
-    for installation, project_type, version in session.execute(query):
-        found[installation.client_id].append(_Installed(installation, project_type, version))
+    for installation, project, version in session.execute(query):
+        found[installation.client_id].append(_Installed(installation, project, version))
     return found
+
+
+def _received(
+    session: Session, table: type[LatestContainerReport] | type[LatestPodReport]
+) -> Mapping[str, datetime]:
+    query = select(table.client_id, func.max(table.received_at)).group_by(table.client_id)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _namespace_of(project: Project) -> str | None:
+    if project.type != "kubernetes":
+        return None
+    return (project.kubernetes_config or ProjectKubernetes()).namespace
 
 
 def _said(session: Session) -> Mapping[str, Mapping[str, Said]]:
@@ -133,14 +148,15 @@ def _said(session: Session) -> Mapping[str, Mapping[str, Said]]:
 
 
 def _expected(one: _Installed) -> Expected:
-    version, installation = one.version, one.installation
+    version, installation, kind = one.version, one.installation, one.project.type
     config = version.process_config if version is not None else None
     rules = frozenset(rule.name for rule in config.rules) if config is not None else frozenset()
     return Expected(
         version=installation.version,
         rules=rules if version is not None else None,
-        processes=one.project_type == "script" or bool(rules),
-        containers=one.project_type == "container",
+        processes=kind == "script" or bool(rules),
+        containers=kind == "container",
+        pods=kind == "kubernetes",
         interval_s=float(config.collect_interval if config is not None else 60),
         changed=version is not None and version.updated_at > installation.last_updated_at,
     )
@@ -168,7 +184,8 @@ def _asked(
             evidence=version.evidence or EvidenceConfig(),
             work_dir=version.work_dir or "/",
             run_as=version.run_as,
-            containers=one.project_type == "container",
+            containers=one.project.type == "container",
+            pods_in=_namespace_of(one.project),
         )
     token = secrets.decrypt(client.token_encrypted) if client.token_encrypted else None
     return AskedClient(

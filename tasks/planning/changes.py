@@ -34,6 +34,7 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
     reached = versions_by_name(
         session, deploy_task.project_id, {one.to_version for one in deploy_task.plan.clients}
     )
+    project = session.get_one(Project, deploy_task.project_id)
     changes: list[str] = list(_version_changes(deploy_task, versions))
     for planned in deploy_task.plan.clients:
         attempts = pending.get(planned.client_id)
@@ -42,8 +43,8 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
         retried = attempts > 0 or deploy_task.request.include_failed
         changes += _client_changes(planned, present.get(planned.client_id), retried)
         changes += _script_changes(planned, versions)
-        changes += _recipe_changes(planned, versions, reached)
-    return [*changes, *_name_changes(session, deploy_task, pending)]
+        changes += _recipe_changes(project, planned, versions, reached)
+    return [*changes, *_name_changes(session, project, deploy_task, pending)]
 
 
 def replan(session: Session, deploy_task: DeployTask, now: datetime, who: str) -> DeployTask:
@@ -94,8 +95,9 @@ def _version_changes(deploy_task: DeployTask, versions: Mapping[str, Version]) -
         yield f"version {version.version} is {version.status} now"
 
 
-def _name_changes(session: Session, deploy_task: DeployTask, pending: Container[str]) -> Iterator[str]:
-    project = session.get_one(Project, deploy_task.project_id)
+def _name_changes(
+    session: Session, project: Project, deploy_task: DeployTask, pending: Container[str]
+) -> Iterator[str]:
     clients = [one for one in deploy_task.plan.clients if one.client_id in pending]
     places = places_of(clients, list_environments(session, project.id))
     try:
@@ -120,12 +122,15 @@ def _client_changes(planned: PlannedClient, now: Candidate | None, retried: bool
 
 
 def _recipe_changes(
-    planned: PlannedClient, versions: Mapping[str, Version], reached: Mapping[str, Version]
+    project: Project,
+    planned: PlannedClient,
+    versions: Mapping[str, Version],
+    reached: Mapping[str, Version],
 ) -> Iterator[str]:
     version = versions.get(planned.version_id)
     if version is None or planned.recipe_sha256 is None:
         return
-    if recipe_sha256(version, reached.get(planned.to_version)) != planned.recipe_sha256:
+    if recipe_sha256(project, version, reached.get(planned.to_version)) != planned.recipe_sha256:
         yield f"how {planned.client_id}'s {planned.script_field} runs, or what proves it, is another one now"
 
 

@@ -63,8 +63,12 @@ def draft_deploy_task(session: Session, request: DeployTaskRequest, now: datetim
     to_versions = {candidate.client_id: _to_version(candidate, request, version) for candidate in chosen}
     scripts = _scripts(session, project, request, chosen, to_versions)
     reached = versions_by_name(session, project.id, to_versions.values())
+    recipes = {
+        client_id: recipe_sha256(project, script.version, reached.get(to_versions[client_id]))
+        for client_id, script in scripts.items()
+    }
     waves = _cut(chosen, strategy, members)
-    clients = _plan_clients(chosen, to_versions, scripts, reached, waves)
+    clients = _plan_clients(chosen, to_versions, scripts, recipes, waves)
     check_times(request, now)
     check_way_back(session, project, request, clients)
     check_names(session, project, request, places_of(clients, environments))
@@ -176,7 +180,7 @@ def _plan_clients(
     chosen: Sequence[Candidate],
     to_versions: Mapping[str, str],
     scripts: Mapping[str, ChosenScript],
-    reached: Mapping[str, Version],
+    recipes: Mapping[str, str],
     waves: Sequence[Sequence[str]],
 ) -> tuple[PlannedClient, ...]:
     wave_of = {client_id: number for number, wave in enumerate(waves) for client_id in wave}
@@ -191,9 +195,7 @@ def _plan_clients(
             version_id=scripts[candidate.client_id].version.id,
             script_field=scripts[candidate.client_id].field,
             script_sha256=scripts[candidate.client_id].sha256,
-            recipe_sha256=recipe_sha256(
-                scripts[candidate.client_id].version, reached.get(to_versions[candidate.client_id])
-            ),
+            recipe_sha256=recipes[candidate.client_id],
         )
         for candidate in chosen
     )

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from agent.naming import Claim, Claims, NamingError, name_at
 from agent.wire.naming import INDEX_DIGITS, ContainerNaming
 from db.documents.deploy_request import DeployTaskRequest
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import Project
 from db.queries.projects import list_claims
+from tasks.decisions.deployment_names import deployment_name
 from tasks.errors import PlanningError
 
 FIELD = "container_naming"
@@ -44,12 +46,18 @@ def check_type(project: Project, request: DeployTaskRequest) -> None:
         for field in ("container_naming", "keep_previous"):
             if getattr(request, field) is not None:
                 raise PlanningError(f"project {project.name} deploys no containers: leave it out", field)
-        return
-    if request.operation == "rollback" and request.env:
+    elif request.operation == "rollback" and request.env:
         said = "a rollback starts the container that was kept, which has its environment: leave it out"
         raise PlanningError(said, "env")
+    if project.type == "script":
+        return
+    what = "containers" if project.type == "container" else "to Kubernetes"
     for field in _script_fields(request):
-        raise PlanningError(f"project {project.name} deploys containers, not scripts: leave it out", field)
+        raise PlanningError(f"project {project.name} deploys {what}, not scripts: leave it out", field)
+    if project.type == "kubernetes" and request.env:
+        raise PlanningError(
+            f"project {project.name} deploys to Kubernetes: its Deployment has the environment", "env"
+        )
     if request.operation == "uninstall" and request.container_naming is not None:
         raise PlanningError("an uninstall makes no container that has a name: leave it out", FIELD)
 
@@ -61,6 +69,8 @@ def check_names(
 
     An uninstall makes none, so that what is there can always be taken away.
     """
+    if project.type == "kubernetes":
+        _check_deployments(project, places)
     if project.type != "container" or request.operation == "uninstall":
         return
     naming = effective_naming(project, request)
@@ -81,6 +91,19 @@ def check_names(
                 f"{owner.prefix}: override the prefix or the template, or change one of the two projects' prefixes",
                 FIELD,
             )
+
+
+def _check_deployments(project: Project, places: Sequence[Place]) -> None:
+    for environment, _ in places:
+        try:
+            deployment_name(
+                project.kubernetes_config or ProjectKubernetes(), project.container_naming, environment
+            )
+        except NamingError as error:
+            raise PlanningError(
+                f"cannot name the Deployment in {environment}: {error}: give kubernetes_config.deployment",
+                FIELD,
+            ) from None
 
 
 def _names(naming: ContainerNaming, claims: Sequence[Claim], places: Sequence[Place]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from agent.wire.containers import DeployConfig
 from agent.wire.executions import Operation
 from agent.wire.processes import ProcessConfig
 from db.documents.evidence import EvidenceConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import Project, Version
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError
@@ -40,8 +41,11 @@ def script_sha256(version: Version, field: ScriptField) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
-def recipe_sha256(runs: Version, reached: Version | None) -> str:
-    """SHA-256 (hex) of the canonical JSON of what goes with a script: how it runs, and what proves what it reaches."""
+def recipe_sha256(project: Project, runs: Version, reached: Version | None) -> str:
+    """SHA-256 (hex) of the canonical JSON of what goes with a script: how it runs, and what proves what it reaches.
+
+    In a cluster also which Deployment it is.
+    """
     proven = reached or runs
     evidence, config = proven.evidence or EvidenceConfig(), proven.process_config or ProcessConfig()
     document = {
@@ -54,6 +58,9 @@ def recipe_sha256(runs: Version, reached: Version | None) -> str:
         "evidence": evidence.model_dump(mode="json"),
         "rules": [rule.model_dump(mode="json") for rule in config.rules],
     }
+    if project.type == "kubernetes":
+        where = project.kubernetes_config or ProjectKubernetes()
+        document["kubernetes"] = where.model_dump(mode="json")
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -69,7 +76,7 @@ def choose_script(
 
     Raises PlanningError, naming the field, where the version has no such script or is not registered.
     """
-    if project.type == "container":
+    if project.type != "script":
         return _container(project, candidate, operation, to_version, versions)
     if operation == "rollback":
         return _rollback_script(project, candidate, to_version, versions)

@@ -4,37 +4,23 @@ delivery on a clock that jumps, and a sender that plays the release API.
 
 import asyncio
 import json
-import random
-import tempfile
 from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from agent.monitors.delivery import IN_ORDER_UP_TO, Delivery
 from agent.monitors.errors import TransientReportError
-from agent.monitors.reporting import Reporting
 from agent.monitors.spool import Spool
-from agent.monitors.watching import Watch
-from agent.processes.exits import Room
-from agent.wire.monitors import Monitor
-from agent.wire.processes import Collected
+from tests.simulated_fleet import BEGAN, disk, monitor, run_fleet
 from tests.simulated_time import simulate
+
+__all__ = ["disk"]
 
 AGENTS = 100
 AWAY = (120.0, 720.0)
 END_S = 900.0
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class NothingRuns:
-    """A collector on a host without processes; when it looked is in what it collects."""
-
-    async def collect_in_thread(self, rules, *, resources=True, fresh=False):
-        now = asyncio.get_running_loop().time()
-        return Collected(collected_at=BEGAN + timedelta(seconds=now))
 
 
 class FleetApi:
@@ -63,38 +49,10 @@ class FleetSender:
         pass
 
 
-@pytest.fixture
-def disk():
-    """Where a sync costs nothing: a thousand of them are not what is tested."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
-
-
-def monitor(number, interval_s):
-    return Monitor(
-        project_id=f"shop-{number}",
-        version="1.0",
-        release_id="t",
-        process_config={"collect_interval": interval_s},
-    )
-
-
 async def fleet(api, disk, *, agents, interval_s, end_s, **bounds):
-    """Each agent with one project; the spools when it is over."""
-    chance, spools, tasks = random.Random(7), [], []
-    for number in range(agents):
-        spool = Spool(disk / f"agent-{number}", **bounds)
-        delivery = Delivery(spool, api.sender(), chance.uniform)
-        reporting = Reporting(f"web-{number}", NothingRuns(), spool, delivery)
-        watch = Watch(monitor(number, interval_s), reporting, Room(0))
-        tasks += [asyncio.create_task(watch.run()), asyncio.create_task(delivery.run(3.0))]
-        spools.append(spool)
-    await asyncio.sleep(end_s)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return spools
+    """Each agent with one project of its own; the spools when it is over."""
+    monitors = [monitor(f"shop-{number}", interval_s) for number in range(agents)]
+    return await run_fleet(api, disk, monitors, end_s=end_s, **bounds)
 
 
 def per_client(got):

@@ -154,10 +154,9 @@ def test_every_bad_field_is_named(operator):
     assert named == {f"container_naming.{field}" for field in bad}
 
 
-@pytest.mark.parametrize("field", ["kubernetes_config"])
-def test_what_is_not_obeyed_yet_is_refused(operator, field):
-    assert_problem(ask(operator, **{field: {}}), 422, field=field)
-    assert_problem(ask(operator, kind="kubernetes"), 422, field="type")
+def test_kubernetes_config_is_a_kubernetes_project_s_alone(operator):
+    assert_problem(ask(operator, kubernetes_config={}), 422, field="kubernetes_config")
+    assert ask(operator, kind="kubernetes", kubernetes_config={}).status_code == 201
 
 
 def test_one_prefix_asked_for_at_the_same_moment_is_given_once(operator, served):

@@ -1,9 +1,5 @@
 """The API's process is killed while 50 agents report: what was answered 202 is there, and nothing is there twice."""
 
-import hashlib
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,35 +9,16 @@ import httpx
 from sqlalchemy import select
 
 from db.history.batches import PROCESSES
-from db.ids import as_id, new_id
+from db.ids import new_id
 from db.models import Client, LatestProcessReport
 from db.secrets import sha256_hex
+from tests.api_process import report_key_of, start_api
 from tests.builders import create_fleet
 from tests.served_api import closed_port
 
 REPORTERS = 50
 PATIENCE_S = 60
 KILLS = 2
-
-
-def start(database_url, port, home):
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "HOIST_DATABASE_URL": database_url,
-        "HOIST_API_PORT": str(port),
-        "DO_NOT_TRACK": "1",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "api"], env=environ, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).raise_for_status()
-            return process
-        except httpx.HTTPError:
-            assert process.poll() is None, "the API ended by itself"
-            assert time.monotonic() < deadline, "the API was not ready in time"
-            time.sleep(0.05)
 
 
 class Reporter(threading.Thread):
@@ -85,7 +62,7 @@ def test_what_was_answered_is_there_and_nothing_twice(database, database_url, tm
         for client in session.scalars(select(Client)):
             client.report_token_sha256 = sha256_hex(f"token-of-{client.client_id}")
     port, ending = closed_port(), threading.Event()
-    process = start(database_url, port, tmp_path)
+    process = start_api(database_url, port, tmp_path)
     reporters = [
         Reporter(number, project.id, f"http://127.0.0.1:{port}", ending) for number in range(REPORTERS)
     ]
@@ -96,7 +73,7 @@ def test_what_was_answered_is_there_and_nothing_twice(database, database_url, tm
             wait_for_answers(reporters, more=200)
             process.kill()
             process.wait()
-            process = start(database_url, port, tmp_path)
+            process = start_api(database_url, port, tmp_path)
         wait_for_answers(reporters, more=200)
     finally:
         ending.set()
@@ -109,16 +86,12 @@ def test_what_was_answered_is_there_and_nothing_twice(database, database_url, tm
             session.execute(select(PROCESSES.history.client_id, PROCESSES.history.report_key)).all()
         )
         newest = len(session.scalars(select(LatestProcessReport.client_id)).all())
-    answered = {(one.name, key_of(report_id)) for one in reporters for report_id in one.answered}
+    answered = {(one.name, report_key_of(report_id)) for one in reporters for report_id in one.answered}
     assert answered <= {tuple(key) for key in kept}
     assert set(kept.values()) == {1}
     assert max(max(one.fresh.values(), default=0) for one in reporters) == 1
     assert len(kept) - len(answered) <= REPORTERS  # at most the last one of each, which the end cut off
     assert newest == REPORTERS
-
-
-def key_of(report_id):
-    return as_id(hashlib.blake2b(report_id.encode(), digest_size=16).digest())
 
 
 def wait_for_answers(reporters, more):

@@ -1,74 +1,293 @@
-"""/metrics: what it says of the fleet, and that the dashboard and the rules ask for nothing else."""
+"""/metrics on both databases: what the rows say, what this process counted, and nothing without end."""
 
-import json
-import re
-from datetime import timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+import pytest
+from sqlalchemy import event, select
 
-from db.documents.hold import HoldState
-from db.models import Client, DeployTask, Freeze, Installation, utc_now
-from tests.builders import create_fleet
-from tests.integration.tasks.test_prefect_events import add_alert
+from api.metrics import fleet as fleet_metrics
+from api.metrics.fleet import OTHER, FleetMetrics, bounded
+from db.ids import new_id
+from db.models import (
+    Alert,
+    Client,
+    Delivery,
+    DeployTask,
+    Installation,
+    LatestContainerReport,
+    LatestProcessReport,
+    News,
+    utc_now,
+)
+from db.secrets import sha256_hex
+from db.session import Database, make_engine
+from tasks.planning import create_deploy_task
+from tests.builders import (
+    NOW,
+    create_container_project,
+    create_environment,
+    create_fleet,
+    create_installation,
+    create_target,
+    upgrade_request,
+)
+from tests.metrics import read_metrics, samples_of
+from tests.served_api import closed_port, serve_api
 
-ROOT = Path(__file__).resolve().parents[3]
-UPGRADE = {"project_id": "shop", "version": "1.5", "operation": "update", "auto_select_clients": True}
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """Figures are read anew for every look, but where a test says otherwise."""
+    monkeypatch.setattr(fleet_metrics, "READ_AGAIN_S", 0.0)
 
 
-def samples(served):
-    text = served.viewer.get("/metrics").text
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+@pytest.fixture
+def project(database):
+    with database.write() as session:
+        return create_fleet(session, {"c1": "1.4", "c2": "1.4", "c3": "1.5"})[0]
 
 
-def test_fleet_s_state_is_what_the_rows_say(served, operator):
+def report(api, project, client="c1", **fields):
+    said = {"client_id": client, "project_id": project.id, "version": "1.4", "processes": []}
+    said |= {"reported_at": datetime.now(UTC).isoformat(), "report_id": new_id(), **fields}
+    return api.post("/release/process-report", json=said)
+
+
+def boxes(api, client="c1", **fields):
+    said = {"client_id": client, "containers": [], "reported_at": datetime.now(UTC).isoformat(), **fields}
+    return api.post("/release/container-report", json=said)
+
+
+def alert(type_, level, *, fired=True, resolved=False):
     now = utc_now()
-    with served.database.write() as session:
-        project, _ = create_fleet(session, {"a": "1.4", "b": "1.4", "c": "1.5"})
-        project_id = project.id
-        session.execute(update(Client).where(Client.client_id == "a").values(online=True))
-        session.execute(update(Client).where(Client.client_id == "b").values(online=False, held_reason="x"))
-        session.execute(update(Installation).where(Installation.client_id == "b").values(status="failed"))
-        session.add(Freeze(reason="x", who="ops", until=now + timedelta(hours=1)))
-        session.add(Freeze(reason="over", who="ops", until=now - timedelta(hours=1)))
-    task = operator.post("/release/tasks", json={**UPGRADE, "include_failed": True}).json()["id"]
-    with served.database.write() as session:
-        row = session.get_one(DeployTask, task)
-        row.hold = HoldState(kind="canary", wave=1, reason="x", since=now)
-    add_alert(served.database, project_id)
-    found = samples(served)
-    assert found["hoist_clients_by_state", (("state", "online"),)] == 1
-    assert found["hoist_clients_by_state", (("state", "offline"),)] == 1
-    assert found["hoist_clients_by_state", (("state", "never heard of"),)] == 1
-    assert found["hoist_clients_held", ()] == 1
-    assert found["hoist_freezes", ()] == 1
-    assert found["hoist_installed", (("project", "shop"), ("status", "failed"), ("version", "1.4"))] == 1
-    assert found["hoist_deploy_tasks_waiting", (("for", "canary"),)] == 1
-    key = (("level", "critical"), ("project", "shop"), ("type", "process_exit"))
-    assert found["hoist_alerts_firing", key] == 1
+    return Alert(
+        fingerprint=new_id(),
+        type=type_,
+        level=level,
+        source="process",
+        client_id="c1",
+        subject="shop",
+        title="t",
+        message="m",
+        since=now,
+        held_at=now,
+        seen_at=now,
+        holds=True,
+        for_s=0,
+        keep_firing_s=0,
+        stale_after_s=0,
+        fired_at=now if fired else None,
+        resolved_at=now if resolved else None,
+    )
 
 
-def test_dashboard_and_rules_ask_for_what_is_there(served, operator):
-    with served.database.write() as session:
-        create_fleet(session, {"a": "1.4"})
-    exported = {
-        line.split()[2]
-        for line in served.viewer.get("/metrics").text.splitlines()
-        if line.startswith("# TYPE")
-    }
-    dashboard = json.loads((ROOT / "deployments/grafana/hoist.json").read_text())
-    rules = yaml.safe_load((ROOT / "deployments/prometheus/hoist-rules.yaml").read_text())
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    asked += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    named = {name for expression in asked for name in re.findall(r"\bhoist_\w+", expression)}
-    assert len(named) > 8
-    assert named <= exported, named - exported
-    ids = [panel["id"] for panel in dashboard["panels"]]
-    assert len(ids) == len(set(ids))
-    assert all(rule["annotations"]["summary"] for group in rules["groups"] for rule in group["rules"])
+def test_values_follow_the_rows(served, database, project):
+    before = read_metrics(served.viewer)
+    assert before["hoist_projects",] == 1
+    assert before["hoist_clients",] == 3
+    assert before["hoist_clients_online",] == before["hoist_clients_offline",] == 0
+    assert before["hoist_project_installations", "shop", "installed", "1.4"] == 2
+    assert before["hoist_alerts_firing", "critical", "process_exit"] == 0
+    with database.write() as session:
+        create_deploy_task(session, upgrade_request(project), now=NOW, who="ann")
+        one, two, three = session.scalars(select(Client).order_by(Client.client_id))
+        one.online, two.online, three.online = True, False, True
+        one.held_reason, two.held_reason = "broken", "was broken"
+        two.held_until = utc_now() - timedelta(seconds=1)
+        session.add_all(
+            [
+                alert("process_exit", "critical"),
+                alert("process_exit", "critical"),
+                alert("process_exit", "critical", resolved=True),
+                alert("process_cpu_high", "warning", fired=False),
+            ]
+        )
+        session.scalar(select(Installation).where(Installation.client_id == "c2")).status = "failed"
+    after = read_metrics(served.viewer)
+    assert (after["hoist_clients_online",], after["hoist_clients_offline",]) == (2, 1)
+    assert after["hoist_clients_held",] == 1
+    assert after["hoist_installations", "failed"] == 1
+    assert after["hoist_installations", "installed"] == 2
+    assert after["hoist_project_installations", "shop", "failed", "1.4"] == 1
+    assert after["hoist_project_installations", "shop", "installed", "1.5"] == 1
+    assert after["hoist_alerts_firing", "critical", "process_exit"] == 2
+    assert after["hoist_alerts_firing", "warning", "process_cpu_high"] == 0
+    assert after["hoist_deploy_tasks", "pending"] == 1
+    assert after["hoist_deploy_results", "pending"] == 2
+    with database.write() as session:
+        session.scalar(select(DeployTask)).status = "failed"
+    done = read_metrics(served.viewer)
+    assert (done["hoist_deploy_tasks", "pending"], done["hoist_deploy_tasks", "failed"]) == (0, 1)
+    assert ("hoist_deploy_results", "pending") not in done
+
+
+def test_news_that_does_not_leave_is_seen(served, database):
+    now = utc_now()
+    with database.write() as session:
+        told = [
+            News(event="firing", level="info", title="t", body="b", at=now, routed_at=at)
+            for at in (None, now, now, now)
+        ]
+        session.add_all(told)
+        session.flush()
+        for news, status, age in zip(told[1:], ("waiting", "failed", "sent"), (60, 90_000, 90), strict=True):
+            made = now - timedelta(seconds=age)
+            session.add(
+                Delivery(news_id=news.id, channel="ops", status=status, created_at=made, next_at=made)
+            )
+    found = read_metrics(served.viewer)
+    assert found["hoist_news_unrouted",] == 1
+    assert (found["hoist_deliveries_waiting",], found["hoist_deliveries_failed",]) == (1, 1)
+    assert 60 <= found["hoist_deliveries_waiting_oldest_seconds",] < 600
+
+
+def test_reports_are_counted_by_what_became_of_them(served, project):
+    api = served.operator
+    assert report(api, project, report_id="a").status_code == 202
+    assert report(api, project, report_id="a").status_code == 202
+    key = {"Idempotency-Key": "k-1"}
+    said = {"client_id": "c1", "project_id": project.id, "version": "1.4", "processes": [], "report_id": "b"}
+    said["reported_at"] = datetime.now(UTC).isoformat()
+    for _ in range(2):  # the second is answered from what the first was answered
+        assert api.post("/release/process-report", json=said, headers=key).status_code == 202
+    assert report(api, project, "nobody").status_code == 404
+    assert report(api, project, version=7).status_code == 422
+    assert report(served.client("wrong"), project).status_code == 401
+    assert boxes(api).status_code == 202
+    found = read_metrics(served.viewer)
+    counts = {key[1:]: value for key, value in found.items() if key[0] == "hoist_reports_total"}
+    assert counts["process", "ingested"] == 2
+    assert counts["process", "duplicate"] == 1
+    assert counts["process", "refused"] == 3
+    assert counts["process", "failed"] == 0
+    assert counts["container", "ingested"] == 1
+    assert found["hoist_ingest_wait_seconds_count", "process"] == 3  # the one with a key waits for no batch
+    assert found["hoist_ingest_batch_reports_sum", "process"] == 3
+    assert found["hoist_ingest_waiting_reports", "process"] == 0
+
+
+def test_what_agents_dropped_is_counted_once_by_whichever_process_is_asked(database, database_url, project):
+    with serve_api(database) as one, serve_api(database) as two:
+        assert report(one.operator, project, "c1", dropped_reports=5).status_code == 202
+        assert report(two.operator, project, "c1", dropped_reports=7).status_code == 202
+        assert report(two.operator, project, "c2", dropped_reports=2).status_code == 202
+        late = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        assert report(one.operator, project, "c1", dropped_reports=1, reported_at=late).status_code == 202
+        assert boxes(one.operator, "c3", dropped_reports=4).status_code == 202
+        found = [read_metrics(api.viewer) for api in (one, two)]
+    for each in found:
+        assert each["hoist_spool_dropped_reports", "process"] == 9
+        assert each["hoist_spool_dropped_reports", "container"] == 4
+        assert each["hoist_clients",] == 3
+    ingested = [each["hoist_reports_total", "process", "ingested"] for each in found]
+    assert ingested == [2, 2], "what a process counts is its own"
+
+
+def test_age_of_the_oldest_newest_report(served, database, project):
+    assert ("hoist_oldest_report_age_seconds", "process") not in read_metrics(served.viewer)
+    with database.write() as session:
+        boxes_project = create_container_project(session, "boxes")
+        target = create_target(session, create_environment(session, boxes_project), "c1")
+        create_installation(session, target, "1.0")
+    for client in ("c1", "c2", "c3"):
+        assert report(served.operator, project, client).status_code == 202
+        assert boxes(served.operator, client).status_code == 202
+    with database.write() as session:
+        ages = {
+            ("c1", LatestProcessReport): 50,
+            ("c2", LatestProcessReport): 500,
+            ("c1", LatestContainerReport): 70,
+        }
+        ages |= {("c2", LatestContainerReport): 5000}  # has no containers of a project's: not waited for
+        for (client, table), age in ages.items():
+            row = session.scalar(select(table).where(table.client_id == client))
+            row.received_at = utc_now() - timedelta(seconds=age)
+    found = read_metrics(served.viewer)
+    assert 500 <= found["hoist_oldest_report_age_seconds", "process"] < 5000
+    assert 70 <= found["hoist_oldest_report_age_seconds", "container"] < 500
+    with database.write() as session:
+        session.scalar(select(Installation).where(Installation.client_id == "c2")).status = "uninstalled"
+    assert 50 <= read_metrics(served.viewer)["hoist_oldest_report_age_seconds", "process"] < 500
+
+
+def test_a_client_more_is_no_series_more(served, database, project):
+    before = read_metrics(served.viewer)
+    with database.write() as session:
+        create_fleet(session, {f"d{n}": "1.4" for n in range(20)}, project_name="api")
+    for number in range(20):
+        report(served.operator, project, f"d{number}")
+    after = read_metrics(served.viewer)
+    new = {key[0] for key in after.keys() - before.keys()}
+    assert new <= {"hoist_project_installations", "hoist_api_requests_total"}
+    assert not any("d1" in key or "c1" in key for key in after)
+
+
+def test_projects_and_versions_without_end_are_few_series():
+    many = {("shop", f"1.{n}", "installed"): n for n in range(1, 2001)} | {("shop", "2", "failed"): 1}
+    found = bounded(many, limit=10)
+    assert len(found) == 12
+    assert found["shop", "1.2000", "installed"] == 2000
+    assert sum(found.values()) == sum(many.values())
+    assert found[OTHER, OTHER, "failed"] == 1
+    taken = bounded({(OTHER, OTHER, "installed"): 9, ("shop", "1", "installed"): 1}, limit=1)
+    assert taken == {(OTHER, OTHER, "installed"): 10}
+
+
+def test_names_are_escaped(served, database):
+    name = 'a "b" \\ c\nd'
+    with database.write() as session:
+        create_fleet(session, {"c1": "1.4"}, project_name=name)
+    assert read_metrics(served.viewer)["hoist_project_installations", name, "installed", "1.4"] == 1
+
+
+def test_database_is_asked_once_in_a_few_seconds(database, project, monkeypatch):
+    monkeypatch.setattr(fleet_metrics, "READ_AGAIN_S", 5.0)
+    clock = [100.0]
+    gauges = FleetMetrics(database, clock=lambda: clock[0])
+
+    def clients():
+        return next(one for one in gauges.collect() if one.name == "hoist_clients").samples[0].value
+
+    assert clients() == 3
+    with database.write() as session:
+        create_fleet(session, {"d1": "1.4"}, project_name="api")
+    clock[0] += 4.9
+    assert clients() == 3
+    clock[0] += 0.2
+    assert clients() == 4
+
+
+def test_database_that_is_away_costs_the_fleet_s_figures_alone(database):
+    gone = Database(make_engine(f"postgresql+psycopg://nobody@127.0.0.1:{closed_port()}/none"))
+    with serve_api(gone) as api:
+        found = read_metrics(api.viewer)
+    gone.close()
+    assert found["hoist_database_up",] == 0
+    assert ("hoist_clients",) not in found
+    assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_nobody_reads_them_without_a_token_that_may(served, database, project):
+    assert served.client(None).get("/metrics").status_code == 401
+    with database.write() as session:
+        session.get_one(Client, "c1").report_token_sha256 = sha256_hex("the-token-of-c1")
+    assert served.client("the-token-of-c1").get("/metrics").status_code == 403
+    answer = served.viewer.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert samples_of(answer.text)["hoist_api_requests_total", "GET", "401"] == 1
+
+
+def test_one_look_is_few_statements_and_reads_no_history(database, project):
+    """What only grows is not read: neither the history of reports nor the deliveries that were sent."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_):
+        seen.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    list(FleetMetrics(database).collect())
+    event.remove(database.engine, "before_cursor_execute", note)
+    tables = {word for one in seen for word in one.replace("\n", " ").split()}
+    assert "latest_process_reports" in tables
+    assert not {"process_reports", "container_reports", "audit_entries"} & tables
+    assert len(seen) <= 16

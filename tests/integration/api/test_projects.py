@@ -3,7 +3,8 @@ import pytest
 from tests.builders import create_fleet
 from tests.served_api import assert_problem
 
-ENVIRONMENTS = "/release/projects/shop/environments"
+PROJECTS = "/release/projects"
+ENVIRONMENTS = f"{PROJECTS}/shop/environments"
 
 
 def make(operator, name="shop", **fields):
@@ -38,8 +39,25 @@ def test_taken_name_is_409(operator):
         ({"name": "0198c0de-0000-7000-8000-000000000000"}, "name"),
         ({"name": "a/b"}, "name"),
         ({"name": 5}, "name"),
-        ({"type": "kubernetes"}, "type"),
+        ({"type": "vm"}, "type"),
         ({"kubernetes_config": {}}, "kubernetes_config"),
+        ({"type": "kubernetes", "kubernetes_config": {"namespace": "Not A"}}, "kubernetes_config.namespace"),
+        ({"type": "kubernetes", "kubernetes_config": {"image": "shop:1"}}, "kubernetes_config.image"),
+        ({"type": "kubernetes", "kubernetes_config": {"match_labels": {"a b": "c"}}}, "kubernetes_config"),
+        ({"type": "kubernetes", "container_naming": {"prefix": "Shop"}}, "container_naming.prefix"),
+        ({"type": "kubernetes", "container_naming": {"prefix": "s_p"}}, "container_naming.prefix"),
+        (
+            {"type": "kubernetes", "container_naming": {"prefix": "shop", "separator": "_"}},
+            "container_naming.separator",
+        ),
+        (
+            {"type": "kubernetes", "container_naming": {"prefix": "shop", "include_ver": True}},
+            "container_naming.include_ver",
+        ),
+        (
+            {"type": "kubernetes", "container_naming": {"prefix": "shop", "template": "${PREFIX}-${INDEX}"}},
+            "container_naming.template",
+        ),
         ({"colour": "red"}, "colour"),
         ({"description": "x" * 2001}, "description"),
         ({"default_strategy": {"waves": []}}, "default_strategy.waves"),
@@ -168,3 +186,51 @@ def test_invalid_window_is_refused(operator, changed, field):
     problem = assert_problem(answer, 422)
     assert any(field in error["field"] for error in problem["errors"]), problem
     assert operator.get(ENVIRONMENTS).json() == []
+
+
+def test_kubernetes_project_has_its_configuration_and_gets_defaults(operator):
+    plain = operator.post(PROJECTS, json={"name": "Plain One", "type": "kubernetes"})
+    assert plain.status_code == 201, plain.text
+    assert plain.json()["container_naming"]["prefix"] == "plain-one"
+    assert plain.json()["kubernetes_config"]["namespace"] == "default"
+    config = {"namespace": "shop", "deployment": "web", "container": "app", "replicas": 3}
+    config |= {
+        "progress_deadline_s": 60,
+        "match_labels": {"app.kubernetes.io/name": "shop"},
+        "alert_for_s": 60,
+    }
+    answer = operator.post(PROJECTS, json={"name": "shop", "type": "kubernetes", "kubernetes_config": config})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["kubernetes_config"] == {**config, "alert_on_failure": True}
+    changed = operator.patch(f"{PROJECTS}/shop", json={"kubernetes_config": {"deployment": "api"}})
+    assert changed.json()["kubernetes_config"]["deployment"] == "api"
+    emptied = operator.patch(f"{PROJECTS}/shop", json={"kubernetes_config": None})
+    assert emptied.json()["kubernetes_config"] == plain.json()["kubernetes_config"]
+    refused = operator.patch(f"{PROJECTS}/shop", json={"container_naming": {"prefix": "Sh_op"}})
+    assert_problem(refused, 422, field="container_naming.prefix")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"deploy_config": None}, "deploy_config"),
+        ({"deploy_config": {"image": "shop:1", "env": {"A": "b"}}}, "deploy_config.env"),
+        ({"deploy_config": {"image": "shop:1", "registry": "secret"}}, "deploy_config.registry"),
+        ({"work_dir": "/srv"}, "work_dir"),
+        ({"env": {"A": "b"}}, "env"),
+        ({"evidence": {"source": "exit_code"}}, "evidence.source"),
+        (
+            {"process_config": {"rules": [{"type": "name", "pattern": "a", "name": "a"}]}},
+            "process_config.rules",
+        ),
+    ],
+)
+def test_version_of_a_kubernetes_project_is_an_image(operator, fields, field):
+    operator.post(PROJECTS, json={"name": "shop", "type": "kubernetes"})
+    body = {"project_id": "shop", "version": "1", "deploy_config": {"image": "shop:1"}}
+    assert_problem(operator.post("/release/versions", json={**body, **fields}), 422, field=field)
+    made = operator.post("/release/versions", json={**body, "process_config": {"collect_interval": 30}})
+    assert made.status_code == 201, made.text
+    assert made.json()["deploy_config"]["image"] == "shop:1"
+    again = operator.patch(f"/release/versions/{made.json()['id']}", json={"status": "active"})
+    assert again.status_code == 200, again.text

@@ -196,13 +196,3 @@ def test_every_change_is_in_the_audit_trail(served, operator):
     assert len(operator.get("/release/audit?limit=1").json()) == 1
     for query in ("task_id=x", "project_id=x", "since=x"):
         assert_problem(operator.get(f"/release/audit?{query}"), 422)
-
-
-def test_metrics_count_what_is_there(served, operator):
-    with served.database.write() as session:
-        create_fleet(session, {"web-01": "1.4", "web-02": "1.4"})
-    answer = served.viewer.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
-    lines = answer.text.splitlines()
-    assert "hoist_clients 2" in lines
-    assert 'hoist_installations{status="installed"} 2' in lines

@@ -35,8 +35,8 @@ def ago(seconds):
     return NOW - timedelta(seconds=seconds)
 
 
-def heard(said=None, containers_at=None, heard_at=None):
-    return Heard("web-1", ago(86_400), heard_at, containers_at, said or {})
+def heard(said=None, containers_at=None, heard_at=None, pods_at=None):
+    return Heard("web-1", ago(86_400), heard_at, containers_at, pods_at, said or {})
 
 
 def said(version="1.5", rules=("main",), at=10):
@@ -49,6 +49,7 @@ def expected(**values):
         "rules": frozenset({"main"}),
         "processes": True,
         "containers": False,
+        "pods": False,
         "interval_s": 60.0,
         "changed": False,
     }
@@ -87,6 +88,14 @@ def test_reports_of_containers():
     assert asked(heard(containers_at=ago(10)), boxes) is None
     assert asked(heard(containers_at=ago(180)), boxes) is Why.SILENT
     assert asked(heard(), boxes) is Why.SILENT
+
+
+def test_reports_of_pods():
+    cluster = {"shop": expected(rules=frozenset(), processes=False, pods=True)}
+    assert asked(heard(pods_at=ago(10)), cluster) is None
+    assert asked(heard(pods_at=ago(180)), cluster) is Why.SILENT
+    assert asked(heard(), cluster) is Why.SILENT
+    assert asked(heard({"shop": said()}, pods_at=ago(5)), {"shop": expected()}) is Why.ORPHAN
 
 
 def test_who_has_nothing_installed_is_asked_when_it_has_not_been_heard_of():

@@ -1,0 +1,178 @@
+"""The fleet in figures: how many of what, in a handful of statements that read no row twice."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.models import (
+    Alert,
+    Client,
+    Delivery,
+    DeployResult,
+    DeployTask,
+    Freeze,
+    Installation,
+    LatestContainerReport,
+    LatestPodReport,
+    LatestProcessReport,
+    News,
+    Project,
+)
+
+FINISHED = ("completed", "failed", "cancelled", "rolled_back")
+"""Statuses of deploy tasks whose results change no more: there are more of them every day."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFigures:
+    """Clients: all of them; as the heartbeat last found them (the rest was never asked); held now."""
+
+    total: int
+    online: int
+    offline: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewsFigures:
+    """News and its deliveries. `unrouted`: given to no channel yet, for it is silenced or nobody sends."""
+
+    unrouted: int
+    waiting: int
+    failed: int
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFigures:
+    """Counts by what the key says.
+
+    `installations`: project's name, version, status. `deploy_results`: of unfinished deploy tasks. `holds`: deploy tasks by what they
+    wait for. `freezes`: those that last. `alerts`: firing, by
+    level and type. `oldest_reports`: by kind, when that newest report was received that is the oldest of all
+    installations' (of container or Kubernetes projects for their kinds). `dropped_reports`: by kind, what agents say they had to drop.
+    """
+
+    projects: int
+    clients: ClientFigures
+    installations: Mapping[tuple[str, str, str], int]
+    deploy_tasks: Mapping[str, int]
+    deploy_results: Mapping[str, int]
+    holds: Mapping[str, int]
+    freezes: int
+    alerts: Mapping[tuple[str, str], int]
+    news: NewsFigures
+    oldest_reports: Mapping[str, datetime]
+    dropped_reports: Mapping[str, int]
+
+
+def read_figures(session: Session, now: datetime) -> FleetFigures:
+    """The fleet as it is. What only grows (history, sent deliveries, finished deploy tasks' results) is not counted."""
+    return FleetFigures(
+        projects=session.scalar(select(func.count(Project.id))) or 0,
+        clients=_clients(session, now),
+        installations=_counts(session, _INSTALLATIONS),
+        deploy_tasks=_counts(session, select(DeployTask.status, func.count()).group_by(DeployTask.status)),
+        deploy_results=_counts(session, _RESULTS),
+        holds=_holds(session),
+        freezes=session.scalar(_freezes_at(now)) or 0,
+        alerts=_counts(session, _ALERTS),
+        news=_news(session),
+        oldest_reports=_oldest_reports(session),
+        dropped_reports=_dropped_reports(session),
+    )
+
+
+_INSTALLATIONS = (
+    select(Project.name, Installation.version, Installation.status, func.count())
+    .join(Project, Project.id == Installation.project_id)
+    .group_by(Project.name, Installation.version, Installation.status)
+)
+_RESULTS = (
+    select(DeployResult.status, func.count())
+    .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+    .where(DeployTask.status.not_in(FINISHED))
+    .group_by(DeployResult.status)
+)
+_ALERTS = (
+    select(Alert.level, Alert.type, func.count())
+    .where(Alert.resolved_at.is_(None), Alert.fired_at.is_not(None))
+    .group_by(Alert.level, Alert.type)
+)
+_DROPPED = {
+    "process": select(func.sum(LatestProcessReport.dropped_reports)),
+    "container": select(func.sum(LatestContainerReport.dropped_reports)),
+}
+
+
+def _counts(session: Session, query: Select[*tuple[Any, ...]]) -> dict[Any, int]:
+    """A query's rows by all columns but the last, which is how many."""
+    found = session.execute(query)
+    return {row[0] if len(row) == 2 else tuple(row[:-1]): row[-1] for row in found}
+
+
+def _clients(session: Session, now: datetime) -> ClientFigures:
+    held = and_(Client.held_reason.is_not(None), or_(Client.held_until.is_(None), Client.held_until > now))
+    online, offline = Client.online.is_(True), Client.online.is_(False)
+    query = select(func.count(), _how_many(online), _how_many(offline), _how_many(held))
+    return ClientFigures(*session.execute(query.select_from(Client)).one().tuple())
+
+
+def _holds(session: Session) -> dict[str, int]:
+    query = select(DeployTask.hold).where(DeployTask.hold.is_not(None), DeployTask.finished_at.is_(None))
+    return dict(Counter(hold.kind for hold in session.scalars(query) if hold is not None))
+
+
+def _freezes_at(now: datetime) -> Select[int]:
+    lasting = or_(Freeze.until.is_(None), Freeze.until > now)
+    return select(func.count()).select_from(Freeze).where(lasting)
+
+
+def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _news(session: Session) -> NewsFigures:
+    unrouted = session.scalar(select(func.count()).select_from(News).where(News.routed_at.is_(None)))
+    unsent = (
+        select(Delivery.status, func.count(), func.min(Delivery.created_at))
+        .where(Delivery.status.in_(("waiting", "failed")))
+        .group_by(Delivery.status)
+    )
+    found = {status: (count, since) for status, count, since in session.execute(unsent)}
+    waiting, since = found.get("waiting", (0, None))
+    return NewsFigures(unrouted or 0, waiting, found.get("failed", (0, None))[0], since)
+
+
+def _oldest_reports(session: Session) -> dict[str, datetime]:
+    processes = LatestProcessReport
+    of_this = and_(
+        processes.project_id == Installation.project_id, processes.client_id == Installation.client_id
+    )
+    reported = select(func.min(processes.received_at)).join(Installation, of_this)
+    there = Installation.status != "uninstalled"
+    oldest = {
+        "process": session.scalar(reported.where(there)),
+        "container": session.scalar(_oldest_of(LatestContainerReport, "container").where(there)),
+        "pod": session.scalar(_oldest_of(LatestPodReport, "kubernetes").where(there)),
+    }
+    return {kind: at for kind, at in oldest.items() if isinstance(at, datetime)}
+
+
+def _oldest_of(
+    reports: type[LatestContainerReport] | type[LatestPodReport], project_type: str
+) -> Select[datetime]:
+    return (
+        select(func.min(reports.received_at))
+        .join(Installation, reports.client_id == Installation.client_id)
+        .join(Project, and_(Project.id == Installation.project_id, Project.type == project_type))
+    )
+
+
+def _dropped_reports(session: Session) -> dict[str, int]:
+    return {kind: int(session.scalar(query) or 0) for kind, query in _DROPPED.items()}
