@@ -27,7 +27,9 @@ class Requests:
         chance = random.Random(7)
         at = datetime(2026, 1, 1, tzinfo=UTC)
         self._made = [
-            self._split(number, make_report(number, project_id, at, chance).model_dump(mode="json"))
+            self._split(
+                number, make_report(number, project_id, at, chance).model_dump(mode="json", exclude_none=True)
+            )
             for _ in range(VARIANTS)
             for number in range(CLIENTS)
         ]

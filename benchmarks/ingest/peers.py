@@ -73,7 +73,7 @@ def fastapi_orm() -> FastAPI:
     @app.post("/release/process-report")
     def take(body: ReadProcessReport) -> Response:
         with Session(engine) as session, session.begin():
-            session.add(PeerReport(**body.model_dump(mode="json")))
+            session.add(PeerReport(**body.model_dump(mode="json", exclude={"dropped_reports"})))
         return _reply(body)
 
     return app

@@ -67,6 +67,7 @@ class Reports:
                 "report_key": new_id()[:8] + f"-{random.getrandbits(16):04x}-7000-8000-{number:012x}",
                 "reported_at": start + timedelta(seconds=60 * (number // CLIENTS % 1440)),
                 "received_at": start + timedelta(seconds=60 * (number // CLIENTS % 1440) + 1),
+                "dropped_reports": 0,
                 **self._samples[number % 300],
             }
             for number in range(first, first + count)
