@@ -20,7 +20,8 @@ _ASSIGNED = re.compile(
 )
 _OPTION_INSIDE = re.compile(rf"(-[\w.-]{{0,64}}?{_WORDS}[\w.-]{{0,64}}\s{{1,8}}){_VALUE}", re.IGNORECASE)
 _VALUE_FOLLOWS = re.compile(rf"^(?:--?[\w.-]{{0,64}}?{_WORDS}[\w.-]{{0,64}}|{_WORDS})$", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^\s/:@]{0,256}:)\S*@")
+_URL_USER = re.compile(r"://[^\s/:@]{0,256}:")
+_BLANKS = re.compile(r"(\s+)")
 _BEARER = re.compile(r"\b(bearer|basic)\s{1,8}\S+", re.IGNORECASE)
 
 
@@ -41,10 +42,23 @@ def shown_cmdline(raw: bytes) -> str:
 
 
 def _mask_one(argument: str) -> str:
-    argument = _URL_PASSWORD.sub(rf"\g<1>{MASK}@", argument)
+    argument = _mask_url_passwords(argument)
     assignment = _COLON_OPTION.match(argument) or _ASSIGNMENT.search(argument)
     if assignment and not any(char.isspace() for char in argument[: assignment.start()]):
         return argument[: assignment.end()] + MASK
     argument = _OPTION_INSIDE.sub(rf"\g<1>{MASK}", argument)
     argument = _BEARER.sub(rf"\g<1> {MASK}", argument)
     return _ASSIGNED.sub(rf"\g<1>{MASK}", argument)
+
+
+def _mask_url_passwords(argument: str) -> str:
+    """What stands between a URL's user and the last `@` of its word: a password may have an `@` itself."""
+    if "://" not in argument or "@" not in argument:
+        return argument
+    return "".join(_mask_url_password(word) for word in _BLANKS.split(argument))
+
+
+def _mask_url_password(word: str) -> str:
+    end = word.rfind("@")
+    user = _URL_USER.search(word, 0, end) if end > 0 else None
+    return word[: user.end()] + MASK + word[end:] if user else word

@@ -88,7 +88,14 @@ class FleetMetrics(Collector):
 
 
 def _families(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
-    clients, news = figures.clients, figures.news
+    yield from _clients(figures)
+    yield from _deploy_tasks(figures)
+    yield from _alerts(figures, now)
+    yield from _reports(figures, now)
+
+
+def _clients(figures: FleetFigures) -> Iterable[GaugeMetricFamily]:
+    clients = figures.clients
     installations = _by_status(figures)
     yield _plain("hoist_projects", "Registered projects.", figures.projects)
     yield _plain("hoist_clients", "Registered clients.", clients.total)
@@ -102,6 +109,9 @@ def _families(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamil
         ("project", "version", "status"),
         bounded(figures.installations),
     )
+
+
+def _deploy_tasks(figures: FleetFigures) -> Iterable[GaugeMetricFamily]:
     yield _labelled(
         "hoist_deploy_tasks",
         "Deploy tasks by status.",
@@ -121,6 +131,10 @@ def _families(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamil
         _with_zeros(figures.holds, get_args(HoldKind)),
     )
     yield _plain("hoist_freezes", "Freezes that last: nothing starts where they are.", figures.freezes)
+
+
+def _alerts(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
+    news = figures.news
     yield _labelled(
         "hoist_alerts_firing",
         "Alerts that fire, by level and type.",
@@ -139,6 +153,9 @@ def _families(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamil
     yield _plain(
         "hoist_deliveries_failed", "Deliveries that were given up after a day of trying.", news.failed
     )
+
+
+def _reports(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
     yield _labelled(
         "hoist_oldest_report_age_seconds",
         "Of every installation's newest report the oldest one's age.",

@@ -429,3 +429,24 @@ async def test_script_that_was_never_started_leaves_the_installation_as_it_was(q
     await run(task_id)
     assert quick_shop.statuses(task_id) == {"c1": "failed"}
     assert quick_shop.installations()["c1"].status == "installed"
+
+
+async def test_progress_moves_while_clients_are_upgraded(quick_shop):
+    for number in range(1, 9):
+        quick_shop.client(f"c{number}").behaviour = Behaviour(lasts_s=1.5)
+    task_id = quick_shop.plan(strategy=QUICK | {"waves": [2, "100%"], "max_parallel": 2})
+
+    running = asyncio.create_task(run(task_id))
+    seen: list[float] = []
+    query = {"artifacts": {"key": {"any_": [f"upgrade-progress-{task_id}"]}}}
+    async with get_client() as client:
+        while not running.done():
+            for one in (await client._client.post("/artifacts/filter", json=query)).json():
+                if not seen or seen[-1] != one["data"]:
+                    seen.append(one["data"])
+            await asyncio.sleep(0.05)
+
+    assert (await running).is_completed()
+    assert len(seen) >= 3, seen
+    assert seen == sorted(seen), "progress went back"
+    assert any(0 < share < 100 for share in seen), seen
