@@ -12,7 +12,9 @@ from db.models import Version
 from db.queries.versions import find_version
 
 MAX_LINES = 200
-_SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|token|secret|key)[\w-]*[\"']?\s*[=:]\s*)\S+")
+MAX_LINE, MOST_COMPARED = 300, 10_000
+"""Characters that are shown of a line; lines of one script beyond which it is not compared: that takes the square of them."""
+_SECRET = re.compile(r"(?i)((?:password|passwd|token|secret|key)[\w-]{0,64}[\"']?\s{0,8}[=:]\s{0,8})\S+")
 
 
 def script_differences(
@@ -39,11 +41,20 @@ def _compared(before: Version | None, version: Version, name: str) -> str:
 
 def diff_lines(before: str, after: str) -> list[str]:
     """A unified diff, three lines round each change, at most 200 lines; values that look secret are masked."""
-    found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm=""))[2:]
-    shown = [_SECRET.sub(r"\1***", line).replace("````", "'''") for line in found[:MAX_LINES]]
+    old, new = before.splitlines(), after.splitlines()
+    if max(len(old), len(new)) > MOST_COMPARED and old != new:
+        return [f"too long to be compared: {len(old)} lines before, {len(new)} now"]
+    found = list(difflib.unified_diff(old, new, lineterm=""))[2:]
+    shown = [_shown(line) for line in found[:MAX_LINES]]
     if len(found) > MAX_LINES:
         shown.append(f"… and {len(found) - MAX_LINES} more lines")
     return shown
+
+
+def _shown(line: str) -> str:
+    """Masked first: a cut must not hide the name that gives a value away."""
+    masked = _SECRET.sub(r"\1***", line).replace("````", "'''")
+    return masked if len(masked) <= MAX_LINE else f"{masked[:MAX_LINE]}… ({len(masked)} characters)"
 
 
 def _source(version: Version, name: str) -> str:

@@ -1,3 +1,5 @@
+import time
+
 from tasks.differences import MAX_LINES, diff_lines
 
 
@@ -28,3 +30,16 @@ def test_long_difference_is_cut_and_says_so():
     found = diff_lines("", "\n".join(str(number) for number in range(1000)))
     assert len(found) == MAX_LINES + 1
     assert found[-1].startswith("… and 8")
+
+
+def test_line_of_a_megabyte_is_masked_in_linear_time_and_cut():
+    began = time.process_time()
+    shown = diff_lines("a", "x" * 1_000_000 + " token=hunter2")[-1]
+    assert time.process_time() - began < 3, "squared, it would take hours"
+    assert shown.startswith("+xxx")
+    assert shown.endswith("(1000011 characters)")
+
+
+def test_scripts_of_very_many_lines_are_not_compared():
+    (said,) = diff_lines("a\n" * 20_000, "b\n" * 20_001)
+    assert said == "too long to be compared: 20000 lines before, 20001 now"
