@@ -15,6 +15,7 @@ from db.models import utc_now
 from db.secrets import load_secret_key
 from db.session import Database, open_database
 from tasks.fleet.asking import AT_ONCE, ROUND, ROUND_S, SHARD, Answer, Round, ask_clients
+from tasks.fleet.settling import is_anything_unsettled, settle_unknown
 from tasks.fleet.silence import AskedClient, find_to_ask, mark_heard
 
 
@@ -30,9 +31,12 @@ async def ask_the_silent(silent_for_s: float, ask_timeout_s: float) -> State[Any
                 Round(clients, database, http, ask_timeout_s, deadline, slots=asyncio.Semaphore(AT_ONCE))
             )
             answers = await asyncio.gather(*(ask_clients(*shard) for shard in shards_of(list(clients))))
+            unsettled = await asyncio.to_thread(is_anything_unsettled, database)
+            settled = await settle_unknown() if unsettled else 0
     finally:
         database.close()
-    return Completed(message=said([one for shard in answers for one in shard]))
+    told = said([one for shard in answers for one in shard])
+    return Completed(message=f"{told}; {settled} outcomes settled" if settled else told)
 
 
 def shards_of(clients: Sequence[str]) -> list[tuple[str, Sequence[str]]]:

@@ -106,20 +106,25 @@ def finish_run(
     _skip_pending(session, task, reason or "the deploy task ended before its turn", now)
     _end_results(session, task, ("running", "unknown"), "its run ended without an answer of its agent", now)
     counts = counts_of(session, task.id)
-    task.status = _ended_as(task, counts)
+    task.status = ended_as(task, counts)
     task.going_back, task.hold, task.paused_by = False, None, None
     task.status_reason, task.finished_at = reason, now
     release_leases(session, task, holder)
     numbers = {"success": counts.success, "failed": counts.failed, "total": counts.total}
     audit(session, task, f"deploy_task.{task.status}", now, holder, **numbers)
-    tell(session, task, _EVENTS.get(task.status, "done"), task.status.replace("_", " "), now)
+    tell(session, task, event_of(task.status), task.status.replace("_", " "), now)
     return task.status
 
 
 _EVENTS: dict[str, Event] = {"failed": "failed", "rolled_back": "rolled_back"}
 
 
-def _ended_as(task: DeployTask, counts: Counts) -> str:
+def event_of(status: str) -> Event:
+    """As what people are told that a deploy task ended so."""
+    return _EVENTS.get(status, "done")
+
+
+def ended_as(task: DeployTask, counts: Counts) -> str:
     """rolled_back: everybody whom it changed was taken back. failed: somebody failed, or nobody knows."""
     if counts.rolled_back and not (counts.success or counts.failed or counts.unknown):
         return "rolled_back"

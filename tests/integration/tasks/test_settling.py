@@ -1,0 +1,128 @@
+"""Clients whose outcome nobody knew, against a real Prefect server and simulated agents: they are asked until it is known."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from agent.wire.executions import ExecutionState
+from benchmarks.rollout.agents import Behaviour
+from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, News
+from flows.heartbeat import heartbeat
+from flows.upgrade import upgrade
+
+
+async def beat():
+    return (await heartbeat(return_state=True, ask_timeout_s=2)).message
+
+
+async def leave_unknown(shop):
+    """c1's agent goes away while its script runs, and stays away for longer than it is asked."""
+    shop.client("c1").behaviour = Behaviour(lasts_s=1)
+    task_id = shop.plan(client_ids=["c1"], auto_select_clients=False)
+    running = asyncio.create_task(upgrade(deploy_task_id=task_id, return_state=True))
+    while not shop.client("c1").scripts_run:
+        await asyncio.sleep(0.02)
+    shop.client("c1").behaviour = Behaviour(down=True)
+    await running
+    assert shop.statuses(task_id) == {"c1": "unknown"}
+    assert shop.task(task_id).status == "failed"
+    return task_id
+
+
+async def test_outcome_is_known_once_the_agent_is_back(shop):
+    task_id = await leave_unknown(shop)
+    assert "outcomes settled" not in await beat()
+    assert shop.statuses(task_id) == {"c1": "unknown"}
+    shop.client("c1").behaviour = Behaviour()
+
+    assert (await beat()).endswith("; 1 outcomes settled")
+
+    assert shop.statuses(task_id) == {"c1": "success"}
+    assert shop.task(task_id).status == "completed"
+    assert shop.results(task_id)["c1"].evidence.version_proven
+    there = shop.installations()["c1"]
+    assert (there.version, there.status) == ("1.5", "installed")
+    assert shop.client("c1").monitors[shop.project_id]["version"] == "1.5"
+    assert len(shop.client("c1").scripts_run) == 1
+    with shop.database.read() as session:
+        actions = session.scalars(select(AuditEntry.action).where(AuditEntry.deploy_task_id == task_id)).all()
+        titles = session.scalars(select(News.title).where(News.deploy_task_id == task_id)).all()
+    assert actions.count("deploy_task.settled") == 1
+    assert "shop deploy 1.5 prod: nothing is unknown any more: completed" in titles
+    assert "outcomes settled" not in await beat()
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "restarted", "status", "said"),
+    [
+        (ExecutionState.FAILED, 3, False, "failed", "the script exited 3"),
+        (ExecutionState.CANCELLED, None, False, "failed", "cancelled"),
+        (ExecutionState.LOST, None, True, "success", None),
+        (ExecutionState.LOST, None, False, "failed", "not proven"),
+    ],
+)
+async def test_what_its_agent_says_is_judged_as_in_an_upgrade(
+    quick_shop, state, exit_code, restarted, status, said
+):
+    task_id = await leave_unknown(quick_shop)
+    client = quick_shop.client("c1")
+    (execution_id,) = client.scripts_run
+    update = {"state": state, "exit_code": exit_code}
+    client.executions[execution_id] = client.executions[execution_id].model_copy(update=update)
+    if not restarted:
+        client.version = "1.4"
+    client.behaviour = Behaviour()
+    await beat()
+    result = quick_shop.results(task_id)["c1"]
+    assert result.status == status, result.error
+    assert said is None or said in result.error
+    installed = quick_shop.installations()["c1"]
+    assert installed.status == ("installed" if status == "success" else "failed")
+
+
+async def test_agent_that_never_heard_of_it_ran_nothing(quick_shop):
+    task_id = await leave_unknown(quick_shop)
+    client = quick_shop.client("c1")
+    client.executions.clear()
+    client.behaviour = Behaviour()
+    await beat()
+    result = quick_shop.results(task_id)["c1"]
+    assert (result.status, result.ran) == ("failed", False)
+    assert "was never started" in result.error
+    there = quick_shop.installations()["c1"]
+    assert (there.version, there.status) == ("1.4", "installed")
+
+
+async def test_what_still_runs_or_is_somebody_elses_stays_unknown(quick_shop):
+    task_id = await leave_unknown(quick_shop)
+    client = quick_shop.client("c1")
+    (execution_id,) = client.scripts_run
+    update = {"state": ExecutionState.RUNNING, "exit_code": None, "finished_at": None}
+    client.executions[execution_id] = client.executions[execution_id].model_copy(update=update)
+    client.behaviour = Behaviour()
+    assert "outcomes settled" not in await beat()
+    with quick_shop.database.write() as session:
+        here = session.get_one(Client, "c1")
+        here.url = here.url.replace("/c1", "/c2")
+    assert "outcomes settled" not in await beat()
+    assert quick_shop.statuses(task_id) == {"c1": "unknown"}
+
+
+async def test_later_deploy_task_has_the_last_word_of_the_installation(quick_shop):
+    first = await leave_unknown(quick_shop)
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=4)
+    with quick_shop.database.write() as session:
+        session.scalars(select(Installation).where(Installation.client_id == "c1")).one().version = "1.4"
+    second = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    with quick_shop.database.write() as session:  # the first one is still unknown while the second one runs
+        session.get_one(DeployTask, first).status = "paused"
+    await upgrade(deploy_task_id=second, return_state=True)
+    assert quick_shop.installations()["c1"].status == "failed"
+    with quick_shop.database.write() as session:
+        session.get_one(DeployTask, first).status = "failed"
+    await beat()
+    with quick_shop.database.read() as session:
+        query = select(DeployResult.deploy_task_id, DeployResult.status)
+        assert dict(session.execute(query).tuples().all()) == {first: "success", second: "failed"}
+    assert quick_shop.installations()["c1"].status == "failed"
