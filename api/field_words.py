@@ -98,6 +98,8 @@ WORDS: Mapping[str, str] = {
     "read_only": "Whether it can only be read.",
     "reason": "Why.",
     "registry": "The name of a Prefect Secret block with the login; never the login itself.",
+    "regression_min_clients": "So many clients that are worse count as too many failures do.",
+    "regression_percent": "A client is worse where it uses so much more CPU or memory than before; 0: nobody is.",
     "release_id": "The deploy task that brought it there.",
     "release_window": "When a wave may begin; null: always.",
     "reload_in_place": "The application keeps its process when it is updated.",

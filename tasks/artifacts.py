@@ -18,6 +18,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
+from tasks.decisions.regressions import Change
 from tasks.decisions.rollout import Next
 from tasks.rollout import Rollout
 from tasks.run_texts import (
@@ -30,6 +31,7 @@ from tasks.run_texts import (
     preflight_rows,
     summary,
     table_rows,
+    usage_rows,
 )
 from tasks.work import Release
 
@@ -95,6 +97,15 @@ async def show_hold(release: Release, step: Next) -> None:
     await best_effort(
         "write what it waits for",
         acreate_markdown_artifact(hold_text(release, step), key=key, description=step.reason[:200]),
+    )
+
+
+async def show_usage(release: Release, changes: Iterable[Change]) -> None:
+    """The table of what the version uses, against the one before it."""
+    key = artifact_key("usage", release.deploy_task_id)
+    await best_effort(
+        "write the table of usage",
+        acreate_table_artifact(usage_rows(changes), key=key, description=release.name),
     )
 
 

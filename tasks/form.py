@@ -55,6 +55,11 @@ class UpgradeForm(BaseModel):
     spread_by: str = Field(
         default="", title="Spread by label", description="Clients that share its value are never in one wave."
     )
+    regression_percent: int | None = Field(
+        default=None,
+        title="Stop when it uses more (percent)",
+        description="More CPU or memory than before, on at least three clients. 50 by default, 0: never.",
+    )
     offline: OfflinePolicy = Field(default="fail", title="Clients that are offline")
     auto_rollback: AutoRollback = Field(default="off", title="Take back by itself")
     stable_for_s: float | None = Field(
@@ -99,6 +104,7 @@ def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
         "canary_auto_promote": form.canary_auto_promote or None,
         "pause_after": [_count_or_share(part) for part in _listed(form.pause_after)] or None,
         "spread_by": form.spread_by.strip() or None,
+        "regression_percent": form.regression_percent,
         "offline": None if form.offline == "fail" else form.offline,
         "stable_for_s": form.stable_for_s,
         "health_timeout_s": form.health_timeout_s,

@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 
 from agent.wire.executions import DeployedContainer, Execution, Operation
 from db.documents.evidence import Evidence
-from db.models import DeployResult
+from db.documents.usage import ClientUsage, Usage
+from db.models import DeployResult, DeployTask
 from db.queries.installations import record_failure, record_success, record_uninstalled
+from tasks.usage import usage_before
 from tasks.work import ClientWork
 
 MAX_ERROR_CHARS = 2000
@@ -21,7 +23,7 @@ OutcomeStatus = Literal["success", "failed", "unreachable", "unknown", "skipped"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one client's attempt ended. `ran` is False where its script certainly never started."""
+    """How one client's attempt ended. `ran` is False where its script certainly never started; `usage`: what it uses now."""
 
     status: OutcomeStatus
     error: str | None = None
@@ -30,6 +32,7 @@ class Outcome:
     output: str | None = field(default=None, repr=False)
     evidence: Evidence | None = None
     container: DeployedContainer | None = None
+    usage: Usage | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -121,6 +124,9 @@ def begin_attempt(
     row = result_of(session, deploy_task_id, work.client_id)
     if row.status != "running" or row.execution_id != execution_id:
         row.started_at = now
+        project_id = session.get_one(DeployTask, deploy_task_id).project_id
+        before = usage_before(session, project_id, work.client_id, now)
+        row.usage = ClientUsage(before=before) if before is not None else None
     row.status, row.attempt, row.execution_id = "running", attempt, execution_id
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
 
@@ -149,6 +155,8 @@ def record_outcome(
             outcome.container.container_id,
             outcome.container.container_name,
         )
+    if row.usage is not None and outcome.usage is not None:
+        row.usage = ClientUsage(before=row.usage.before, after=outcome.usage)
     row.finished_at = now
     if row.started_at is not None:
         row.duration_ms = int((now - row.started_at).total_seconds() * 1000)

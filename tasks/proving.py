@@ -9,6 +9,7 @@ from tasks.decisions.evidence import Reason, Seen, Verdict, Wanted, evidence_of,
 from tasks.observing import look, wanted_of
 from tasks.outcomes import Outcome
 from tasks.rollout import ClientRun, Rollout
+from tasks.usage import mean_usage, usage_in
 from tasks.watching import keep_watching
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
@@ -45,6 +46,7 @@ async def prove_version(rollout: Rollout, run: ClientRun, execution: Execution) 
         output=execution.output_tail,
         evidence=evidence,
         container=execution.container,
+        usage=mean_usage(run.loads) or usage_in(seen),
     )
 
 
@@ -57,9 +59,11 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
     while True:
         seen = await look(rollout.api_of(run), release.project_id, run.work, wanted)
         verdict = judge(wanted, run.first_look, seen, seen.at)
+        if (load := usage_in(seen)) is not None and run.first_look is not None:
+            run.loads.append(load)
         early = verdict.reason is Reason.TOO_EARLY
         if early and run.first_look is None:
-            run.first_look = seen
+            run.first_look, run.loads = seen, []
         if verdict.reason is Reason.STILL_RUNNING:
             run.first_look = None  # it came back: what was gone has to stay gone anew
         if not verdict.retry or (not early and seen.at >= deadline):

@@ -3,15 +3,20 @@
 from typing import Any
 
 from prefect import get_run_logger
+from sqlalchemy.orm import Session
 
 from db.models import utc_now
 from db.queries.clients import held_clients
+from db.queries.deploy_tasks import get_deploy_task
+from tasks import artifacts
+from tasks.decisions.regressions import Change
 from tasks.decisions.rollout import DONE, Action, Next, decide_next
 from tasks.going_back import go_back
 from tasks.holding import hold
 from tasks.name_containers import name_containers, named_runs
 from tasks.rollout import Rollout
 from tasks.standing import read_situation
+from tasks.usage import read_changes
 from tasks.waves import roll_wave
 
 
@@ -51,6 +56,19 @@ async def _do(rollout: Rollout, step: Next) -> None:
     rollout.brakes.let_go()
     rollout.held = await rollout.read(lambda session: held_clients(session, utc_now()))
     await roll_wave(rollout, name, [rollout.clients[client] for client in step.clients])
+    await _show_usage(rollout)
+
+
+async def _show_usage(rollout: Rollout) -> None:
+    """What the new version uses, against the one before it, where both were measured."""
+
+    def read(session: Session) -> list[Change]:
+        task = get_deploy_task(session, rollout.release.deploy_task_id)
+        return read_changes(session, task, rollout.release, utc_now())
+
+    changes = await rollout.read(read)
+    if changes:
+        await artifacts.show_usage(rollout.release, changes)
 
 
 async def name_all() -> None:

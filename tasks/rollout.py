@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from agent.client import AgentApi
 from agent.wire.executions import Execution
+from db.documents.usage import Usage
 from db.errors import TransientDatabaseError
 from db.group_commit import GroupCommit
 from db.models import utc_now
@@ -55,6 +56,7 @@ class ClientRun:
         self.execution: Execution | None = None
         self.outcome: Outcome | None = None
         self.first_look: Seen | None = None
+        self.loads: list[Usage] = []
         self.proving_since: datetime | None = None
         self.api: AgentApi | None = None
         self.known = False

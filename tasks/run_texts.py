@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from db.documents.evidence import Evidence
 from tasks.decisions.preflight import Readiness
+from tasks.decisions.regressions import UNITS, Change
 from tasks.decisions.rollout import Hold, Next
 from tasks.work import Release
 
@@ -157,6 +158,24 @@ def _table_row(row: ClientRow) -> dict[str, str]:
         "evidence": evidence_text(row.evidence),
         "error": row.error or "",
     }
+
+
+def usage_rows(changes: Iterable[Change]) -> list[dict[str, str]]:
+    """The table of what a version uses: who is worse first, then what rose most; at most 100 rows."""
+    ordered = sorted(changes, key=lambda one: (not one.worse, -(one.percent or 0.0), one.client_id))
+    return [
+        {
+            "client": one.client_id,
+            "figure": f"{one.figure} ({UNITS[one.figure]})"
+            if one.figure != UNITS[one.figure]
+            else one.figure,
+            "before": f"{one.before:.1f}",
+            "after": f"{one.after:.1f}",
+            "change": f"{one.percent:+.0f} %" if one.percent is not None else "–",
+            "worse": "YES" if one.worse else "no",
+        }
+        for one in ordered[:MAX_ROWS]
+    ]
 
 
 def evidence_text(evidence: Evidence | None) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db.models import Alert, DeployResult, DeployTask, Environment, utc_now
 from db.queries.deploy_tasks import get_deploy_task
 from db.queries.freezes import find_freeze
+from tasks.decisions.regressions import find_regression
 from tasks.decisions.rollout import Rules, Situation
 from tasks.decisions.windows import opens_at
 from tasks.planning.controls import freeze_text
@@ -16,6 +17,7 @@ from tasks.planning.going_back import ways_back
 from tasks.planning.lease import environments_of
 from tasks.planning.steering import approval_required, is_approved
 from tasks.rollout import Rollout
+from tasks.usage import read_changes
 from tasks.work import Release
 
 
@@ -58,7 +60,18 @@ def read_situation(session: Session, rollout: Rollout, now: datetime | None = No
         window_opens_at=_window_opens(session, task, moment),
         canary_until=_canary_until(session, task, release),
         canary_trouble=_canary_trouble(session, task, release),
+        regression=_regression(session, task, release, moment),
     )
+
+
+def _regression(session: Session, task: DeployTask, release: Release, now: datetime) -> str | None:
+    strategy = release.strategy
+    found = find_regression(
+        read_changes(session, task, release, now, since=task.usage_accepted_at),
+        strategy.regression_percent,
+        strategy.regression_min_clients,
+    )
+    return found.reason if found is not None else None
 
 
 def _window_opens(session: Session, task: DeployTask, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from api.cli.release_api import ReleaseApi
 
 _STRATEGY = (
     *("waves", "max_parallel", "max_failures", "max_failures_per_wave", "stable_for_s", "health_timeout_s"),
-    *("canary_percent", "canary_duration_s", "pause_after", "spread_by", "offline"),
+    *("canary_percent", "canary_duration_s", "pause_after", "spread_by", "offline", "regression_percent"),
 )
 
 
@@ -48,6 +48,7 @@ _OPTIONS = (
     click.option("--auto-promote", is_flag=True, help="Promote the canary by itself if it holds."),
     click.option("--pause-after", callback=_waves, metavar="LIST", help="Waves after which a person says how it goes on (1,2)."),
     click.option("--spread-by", metavar="LABEL", help="Clients that share its value are never in one wave."),
+    click.option("--regression-percent", type=click.IntRange(0), metavar="N", help="Stop where clients use so much more CPU or memory than before (50; 0: never)."),
     click.option("--offline", type=click.Choice(["fail", "skip", "wait"]), help="What becomes of clients that are offline (fail)."),
     click.option("--at", "schedule_from", metavar="TIME", help="Start by itself at this time (2030-01-04T22:00:00Z)."),
     click.option("--not-after", "schedule_to", metavar="TIME", help="Begin no wave after this time."),

@@ -12,6 +12,7 @@ from db.documents.hold import HoldState
 from db.documents.plan import Plan, Skipped
 from db.documents.rollback import RollbackState
 from db.documents.strategy import Strategy
+from db.documents.usage import ClientUsage
 
 TaskStatus = Literal[
     "pending",
@@ -70,7 +71,7 @@ class Comment(Request):
 
 
 class ResultAnswer(Answer):
-    """What became of one client. `rollback`: how it was taken back to the version that it had."""
+    """What became of one client. `usage`: what its processes used before and after. `rollback`: how it was taken back to the version that it had."""
 
     client_id: str
     status: str
@@ -86,6 +87,7 @@ class ResultAnswer(Answer):
     container_id: str | None = None
     container_name: str | None = None
     evidence: Evidence | None
+    usage: ClientUsage | None = None
     rollback: RollbackState | None = None
 
 

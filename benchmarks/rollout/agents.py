@@ -60,6 +60,8 @@ class SimulatedClient:
     turned_away: int = 0
     reports: list[ReportRequest] = field(default_factory=list)
     wanted: str = "1.0"
+    cpu_percent: float | None = None
+    memory_mb: float = 20.0
 
 
 class SimulatedFleet:
@@ -268,7 +270,8 @@ def _process(client: SimulatedClient, rule: str) -> ProcessInfo:
         cmdline="app --serve" + (" \0" if client.behaviour.nuls else ""),
         start_time=client.started,
         status="sleeping",
-        memory_mb=20.0,
+        cpu_percent=client.cpu_percent,
+        memory_mb=client.memory_mb,
         matched_by=rule,
         survives_agent_stop=True,
         ppid=1,

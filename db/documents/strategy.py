@@ -52,6 +52,8 @@ class Strategy(Request):
     pause_after: waves (counted from 1, the canary's among them) after which a person has to say how it goes on.
     max_failures_per_wave: the same as `max_failures`, for each wave and of its clients.
     spread_by: a label; clients that have the same value of it never are in one wave.
+    regression_percent: a client is worse where its processes use so much more CPU or memory than before (0: nobody is);
+    where `regression_min_clients` are, that counts as too many failures do.
     offline: what becomes of a client whose agent can't be reached at its turn; `wait`: asked for `offline_wait_s`.
     """
 
@@ -67,6 +69,8 @@ class Strategy(Request):
     pause_after: Annotated[
         tuple[Annotated[int, Field(strict=True, ge=1, le=1000)], ...], Field(max_length=1000)
     ] = ()
+    regression_percent: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 50
+    regression_min_clients: Annotated[int, Field(strict=True, ge=1, le=MOST)] = 3
     spread_by: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     offline: OfflinePolicy = "fail"
     offline_wait_s: Annotated[Seconds, Field(le=86_400)] = 3600

@@ -11,6 +11,7 @@ from db.documents.hold import HoldState
 from db.documents.plan import Plan, Skipped
 from db.documents.rollback import RollbackState
 from db.documents.strategy import Strategy
+from db.documents.usage import ClientUsage
 from db.models.base import Base, Keyed, Timestamped
 from db.types import DocumentType, IdType, UtcDateTime
 
@@ -21,7 +22,7 @@ class DeployTask(Keyed, Timestamped, Base):
     Counts are counted from the results, never stored.
     `creator`: the token that made it, who can't approve it; `approved_digest`: the plan that was approved.
     `forgiven_failures`: clients whose failure a retry or a person left as it was, and which count against thresholds no
-    more. `promoted_waves`: so many waves' holds are over. `paused_by`: who wants no further client to be started.
+    more; `usage_accepted_at`: likewise what clients use that were upgraded by then. `promoted_waves`: so many waves' holds are over. `paused_by`: who wants no further client to be started.
     `going_back`: it is to be rolled back. `stopped_reason`: why nobody else is started, where that isn't failures.
     `hold`: what its run waits for.
     """
@@ -45,6 +46,7 @@ class DeployTask(Keyed, Timestamped, Base):
     status_reason: Mapped[str | None] = mapped_column(String(1000))
     cancel_running: Mapped[str | None] = mapped_column(String(10))
     forgiven_failures: Mapped[int] = mapped_column(Integer, default=0)
+    usage_accepted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     creator: Mapped[str | None] = mapped_column(String(200))
     approved_by: Mapped[str | None] = mapped_column(String(200))
     approved_digest: Mapped[str | None] = mapped_column(String(64))
@@ -85,5 +87,6 @@ class DeployResult(Keyed, Base):
     evidence: Mapped[Evidence | None] = mapped_column(DocumentType(Evidence))
     ran: Mapped[bool | None] = mapped_column(Boolean)
     rollback: Mapped[RollbackState | None] = mapped_column(DocumentType(RollbackState))
+    usage: Mapped[ClientUsage | None] = mapped_column(DocumentType(ClientUsage))
     container_id: Mapped[str | None] = mapped_column(String(64))
     container_name: Mapped[str | None] = mapped_column(String(253))

@@ -64,7 +64,8 @@ class Situation:
 
     `can_go_back`: clients on which something ran, and that have not been taken back yet. `canary_until`: when the canary
     has been watched for long enough; `canary_trouble`: why it can't promote itself. `stopped`: why the run starts
-    nobody else (a cancel, a regression), `frozen`, `window_opens_at`, `paused_by`: None where that is not so.
+    nobody else, `frozen`, `window_opens_at`, `paused_by`, `regression` (clients use more
+    than before): None where that is not so.
     """
 
     statuses: Mapping[str, str]
@@ -81,6 +82,7 @@ class Situation:
     window_opens_at: datetime | None = None
     canary_until: datetime | None = None
     canary_trouble: str | None = None
+    regression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +153,14 @@ def _after_failures(rules: Rules, now: Situation) -> Next | None:
     many = too_many_failures(rules, now)
     if now.stopped is not None:
         return _stop(rules, now, now.stopped)
-    if many is None or rules.failure_strategy == "continue":
+    why = many[1] if many is not None else now.regression
+    if why is None or rules.failure_strategy == "continue":
         return None
     if rules.failure_strategy == "abort":
-        return _stop(rules, now, many[1])
+        return _stop(rules, now, why)
     if not _clients(rules, now, "pending"):
         return None  # nobody is left whom a person could hold back
-    return Next(Action.HOLD, many[1], hold=Hold.FAILURES)
+    return Next(Action.HOLD, why, hold=Hold.FAILURES)
 
 
 def _stop(rules: Rules, now: Situation, why: str) -> Next:

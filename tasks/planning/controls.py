@@ -205,6 +205,7 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
     session.flush()
     left = counts_of(session, task.id)
     task.forgiven_failures = left.failed + left.unknown + left.rolled_back
+    task.usage_accepted_at = now
     task.stopped_reason = None
     audit(session, task, "deploy_task.retry", now, who, clients=len(results))
     session.flush()

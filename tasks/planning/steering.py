@@ -61,7 +61,7 @@ def pause(session: Session, task: DeployTask, who: str, now: datetime, comment: 
 
 
 def resume(session: Session, task: DeployTask, who: str, now: datetime, comment: str = "") -> DeployTask:
-    """Go on after a pause, or in spite of the failures that it was held for: those count no more.
+    """Go on after a pause, or in spite of the failures that it was held for: those count no more, nor does what the clients use that were upgraded by then.
 
     Raises WrongStateError where it waits for something else, or for nothing.
     """
@@ -73,6 +73,7 @@ def resume(session: Session, task: DeployTask, who: str, now: datetime, comment:
     if task.hold is not None and task.hold.kind == "failures":
         counts = counts_of(session, task.id)
         task.forgiven_failures = counts.failed + counts.unknown + counts.rolled_back
+        task.usage_accepted_at = now
     task.paused_by = task.hold = None
     audit(session, task, "deploy_task.resume", now, who, comment=comment)
     return task

@@ -364,3 +364,23 @@ def test_share_is_exceeded_exactly(failed: int, total: int, share: int):
     assert exceeds(failed, total, f"{share}%") == (
         failed / total > share / 100 or failed * 100 > share * total
     )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "action"),
+    [("continue", Action.ROLL), ("pause", Action.HOLD), ("abort", Action.FINISH)],
+)
+def test_regression_stops_as_too_many_failures_do(strategy, action):
+    now = situation(statuses=upgraded(*"abc"), regression="3 clients use more memory")
+    found = decide_next(Rules(WAVES, failure_strategy=strategy), now)
+    assert found.action is action
+    if action is not Action.ROLL:
+        assert found.reason == "3 clients use more memory"
+
+
+def test_regression_takes_back_whom_auto_rollback_says():
+    now = situation(
+        statuses=upgraded(*"abcdef"), regression="3 clients use more CPU", can_go_back=frozenset("abcdef")
+    )
+    found = decide_next(Rules(WAVES, auto_rollback="wave"), now)
+    assert (found.action, found.clients) == (Action.ROLL_BACK, ("d", "e", "f"))
