@@ -40,6 +40,7 @@ _OF_REQUEST = (
     "auto_select_clients",
     "include_failed",
     "allow_downgrade",
+    "redeploy",
     "auto_rollback",
     "schedule_type",
     "schedule_from",

@@ -109,6 +109,7 @@ WORDS: Mapping[str, str] = {
     "regression_percent": "A client is worse where it uses so much more CPU or memory than before; 0: nobody is.",
     "release_id": "The deploy task that brought it there.",
     "release_window": "When a wave may begin; null: always.",
+    "redeploy": "Also clients that have the version already.",
     "reload_in_place": "The application keeps its process when it is updated.",
     "replan": "Where the fleet changed since the deploy task was made, select and plan anew.",
     "report_id": "Makes a report that is sent twice one.",

@@ -71,6 +71,7 @@ class UpgradeForm(BaseModel):
     failure_strategy: FailureStrategy = Field(default="abort", title="When too many fail")
     include_failed: bool = Field(default=False, title="Also clients whose last attempt failed")
     allow_downgrade: bool = Field(default=False, title="Also clients that have a newer version")
+    redeploy: bool = Field(default=False, title="Also clients that have the version already")
     timeout_s: int | None = Field(default=None, title="Script timeout (seconds)")
     detach_method: DetachMethod | Literal[""] = Field(default="", title="Detach method")
     container_prefix: str = Field(
@@ -157,6 +158,7 @@ def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
         "auto_rollback": form.auto_rollback,
         "include_failed": form.include_failed,
         "allow_downgrade": form.allow_downgrade,
+        "redeploy": form.redeploy,
         "timeout_s": form.timeout_s,
         "detach_method": form.detach_method or None,
         "container_naming": _naming_of(form),

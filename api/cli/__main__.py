@@ -67,6 +67,7 @@ COMMANDS = (
     targets.group,
     installations.list_installations,
     installations.adopt,
+    installations.drift,
     deploying.plan,
     deploying.install,
     deploying.upgrade,

@@ -34,6 +34,7 @@ _OPTIONS = (
     click.option("--exclude", "exclude_client_ids", multiple=True, metavar="CLIENT", help="Not this client."),
     click.option("--include-failed", is_flag=True, help="Also where the last attempt failed."),
     click.option("--allow-downgrade", is_flag=True, help="Also where a newer version is."),
+    click.option("--redeploy", is_flag=True, help="Also where the version is already."),
     click.option("--waves", callback=_waves, metavar="LIST", help="Counts and shares, the last repeated (1,25%,100%)."),
     click.option("--max-parallel", type=int, help="At most so many clients at once (25)."),
     click.option("--max-failures", callback=_threshold, metavar="N|N%", help="Stop when more fail than this (0)."),
@@ -72,7 +73,7 @@ def task_request(
     strategy = given(**{name: options.pop(name) for name in _STRATEGY})
     strategy |= {"canary_auto_promote": True} if options.pop("auto_promote") else {}
     document, labels = options.pop("document"), options.pop("labels")
-    flags = [name for name in ("include_failed", "allow_downgrade") if options.pop(name)]
+    flags = [name for name in ("include_failed", "allow_downgrade", "redeploy") if options.pop(name)]
     body = {"project_id": project, "operation": operation, **document, **given(version=version, **options)}
     body |= dict.fromkeys(flags, True)
     if body.pop("keep_going", False):

@@ -70,3 +70,32 @@ def adopt(
         made.append(api.post("projects", project, "installations", body=body))
         out(f"client {target['client_id']} has {project} {version}")
     out.answer(made)
+
+
+DRIFT_COLUMNS: tuple[Column, ...] = (
+    ("client", "client_id"),
+    ("environment", "environment"),
+    ("drift", "drift"),
+    ("recorded", "recorded_version"),
+    ("observed", "observed_version"),
+    ("seen", "observed_at"),
+)
+
+
+@click.command("drift")
+@project_argument
+@click.option("--repair", is_flag=True, help="Make deploy tasks that repair it; start them with hoist start.")
+@with_api
+def drift(api: ReleaseApi, out: Output, *, project: str, repair: bool) -> None:
+    """What is recorded of PROJECT against what its clients report.
+
+    What matches is left out.
+    """
+    rows = [one for one in api.list("projects", project, "drift") if one["drift"] != "match"]
+    if not repair:
+        out.table(rows, DRIFT_COLUMNS, f"nothing of {project} has drifted")
+        return
+    made = api.post("projects", project, "drift", "repair", body={})
+    for deploy_task_id in made["deploy_task_ids"]:
+        out(f"deploy task {deploy_task_id} repairs it: hoist start {deploy_task_id}")
+    out.answer(made)

@@ -125,6 +125,7 @@ class DeployTaskSummary(Resource):
     auto_select_clients: bool
     include_failed: bool
     allow_downgrade: bool
+    redeploy: bool
     skipped: tuple[Skipped, ...]
     strategy: Strategy
     failure_strategy: str

@@ -38,7 +38,10 @@ class NamingOverride(Request):
 
 
 class DeployTaskRequest(Request):
-    """Bring clients of a project to a version. `schedule_from`, `schedule_to`: no wave is begun before or after."""
+    """Bring clients of a project to a version. `schedule_from`, `schedule_to`: no wave is begun before or after.
+
+    `redeploy`: clients that have the version already take part, too.
+    """
 
     project_id: Annotated[Text, Field(min_length=1, max_length=100)]
     version_id: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
@@ -52,6 +55,7 @@ class DeployTaskRequest(Request):
     auto_select_clients: StrictBool = False
     include_failed: StrictBool = False
     allow_downgrade: StrictBool = False
+    redeploy: StrictBool = False
     strategy: Strategy | None = None
     failure_strategy: FailureStrategy = "abort"
     auto_rollback: AutoRollback = "off"

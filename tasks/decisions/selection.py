@@ -34,6 +34,7 @@ class Wish:
     version: str | None = None
     include_failed: bool = False
     allow_downgrade: bool = False
+    redeploy: bool = False
     installs_too: bool = False
     excluded: frozenset[str] = frozenset()
 
@@ -78,7 +79,7 @@ def _ask_install(candidate: Candidate, wish: Wish) -> Skipped | None:
 def _ask_update(candidate: Candidate, wish: Wish) -> Skipped | None:
     assert candidate.installed is not None
     assert wish.version is not None
-    if candidate.installed == wish.version and candidate.status == "installed":
+    if candidate.installed == wish.version and candidate.status == "installed" and not wish.redeploy:
         return _skip(candidate, "already_at_version", f"has {candidate.installed}")
     if is_downgrade(candidate.installed, wish.version) and not wish.allow_downgrade:
         return _skip(candidate, "would_be_downgrade", f"has {candidate.installed}")

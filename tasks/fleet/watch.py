@@ -22,19 +22,22 @@ from tasks.alerting.prefect_events import prefect_events
 from tasks.alerting.sending import emit_events, send_news
 from tasks.artifacts import best_effort
 from tasks.errors import PermanentTaskError
+from tasks.fleet.drift import Drifted, drift_table, judge_drifts
 from tasks.fleet.offline import end_orphans, judge_offline
 from tasks.fleet.tables import Tables, read_tables
 
 HEALTH_KEY = "fleet-health"
 ALERTS_KEY = "firing-alerts"
+DRIFT_KEY = "fleet-drift"
 MOST_BATCHES = 100
 
 
 async def watch_fleet(offline_for_s: float, keep_firing_s: float) -> State[Any]:
     """Judge, send, show; the fleet in one line is the state's message."""
     await judge_by_time(offline_for_s, keep_firing_s)
+    drifted = await judge_drift()
     await send_unsent()
-    return Completed(message=await show_fleet())
+    return Completed(message=f"{await show_fleet()}; {drifted} installations have drifted")
 
 
 @task(name="judge_by_time", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120, retries=2)
@@ -49,6 +52,22 @@ async def judge_by_time(offline_for_s: float, keep_firing_s: float) -> None:
             _repeat(database, change, now)
 
     await _with_database(judge)
+
+
+@task(name="judge_drift", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120, retries=2)
+async def judge_drift() -> int:
+    """What is recorded against what clients report, as alerts and as a table; answers how many have drifted."""
+
+    def judge(database: Database) -> list[Drifted]:
+        with database.write() as session:
+            return judge_drifts(session, utc_now())
+
+    found: list[Drifted] = await _with_database(judge)
+    table = acreate_table_artifact(
+        drift_table(found), key=DRIFT_KEY, description=f"{len(found)} installations have drifted"
+    )
+    await best_effort("show the drift", table)
+    return len(found)
 
 
 @task(name="send_unsent", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=120)

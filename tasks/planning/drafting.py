@@ -143,6 +143,7 @@ def _wish(request: DeployTaskRequest, version: Version | None) -> Wish:
         version=version.version if version else None,
         include_failed=request.include_failed,
         allow_downgrade=request.allow_downgrade,
+        redeploy=request.redeploy,
         installs_too=not request.auto_select_clients and request.source_version is None,
         excluded=frozenset(request.exclude_client_ids),
     )

@@ -92,6 +92,8 @@ def test_every_address_of_the_contract_is_there(app):
         "/release/versions/{version_id}": {"get", "patch"},
         "/release/projects/{project}/versions": {"get"},
         "/release/projects/{project}/installations": {"get", "post"},
+        "/release/projects/{project}/drift": {"get"},
+        "/release/projects/{project}/drift/repair": {"post"},
         "/release/tasks": {"get", "post"},
         "/release/tasks/{task_id}": {"get"},
         "/release/tasks/{task_id}/results": {"get"},

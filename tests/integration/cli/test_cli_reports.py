@@ -143,3 +143,19 @@ def test_alerts_that_fire_and_all(hoist, alerts):
     assert hoist("alerts", "--client", "web-2").out == "no such alert\n"
     assert "(404)" in hoist("alerts", "--project", "nope", code=3).err
     hoist("alerts", "--limit", "0", code=2)
+
+
+def test_drift_leaves_out_what_matches_and_is_repaired(hoist, operator, fleet):
+    common = {"project_id": fleet, "version": "1.4"}
+    report(operator, "process", client_id="web-1", processes=[process()], observed_version="1.4", **common)
+    report(operator, "process", client_id="web-2", processes=[], unmatched_rules=["web"], **common)
+    rows = hoist("drift", "shop").lines
+    assert rows[0] == ["client", "environment", "drift", "recorded", "observed", "seen"]
+    assert [row[:4] for row in rows[1:]] == [
+        ["web-2", "prod", "missing", "1.4"],
+        ["web-3", "prod", "unknown", "1.4"],
+    ]
+    made = hoist("drift", "shop", "--repair", "--json").json
+    (task_id,) = made["deploy_task_ids"]
+    assert operator.get(f"/release/tasks/{task_id}").json()["client_ids"] == ["web-2"]
+    assert "repairs it: hoist start" in hoist("drift", "shop", "--repair").out

@@ -174,7 +174,9 @@ async def test_tables_show_the_worst_first(quick_shop):
     await beat(ask_timeout_s=2)
     put_back(quick_shop, 10, "c5")
     state = await watch(return_state=True)
-    assert state.message == "8 clients: 1 offline, 0 held; 0 failed installations; 1 alerts fire"
+    assert state.message == (
+        "8 clients: 1 offline, 0 held; 0 failed installations; 1 alerts fire; 0 installations have drifted"
+    )
     async with get_client() as client:
         keys = {"flow_runs": {"id": {"any_": [str(state.state_details.flow_run_id)]}}}
         answer = await client._client.post("/artifacts/filter", json=keys)
@@ -183,6 +185,7 @@ async def test_tables_show_the_worst_first(quick_shop):
     assert (first["client"], first["is"], first["installed"]) == ("c5", "OFFLINE", "shop 1.4")
     assert first["alerts"] == "1 critical"
     assert tables["firing-alerts"][0]["client"] == "c5"
+    assert tables["fleet-drift"] == []
 
 
 async def test_thousand_clients_are_tens_of_task_runs(quick_shop):

@@ -1,0 +1,110 @@
+"""What is recorded of a project's installations, and what clients' newest reports show of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.wire.processes import ProcessConfig
+from db.models import (
+    Environment,
+    Installation,
+    LatestContainerReport,
+    LatestProcessReport,
+    ProcessSet,
+    Version,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One installation. `has_rules`: whether its processes are looked for."""
+
+    client_id: str
+    target_id: str
+    environment: str
+    version: str
+    status: str
+    interval_s: float
+    has_rules: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the newest report of a client shows of the project."""
+
+    reported_at: datetime
+    received_at: datetime
+    there: bool
+    versions: frozenset[str]
+
+
+def list_recorded(session: Session, project_id: str) -> list[Recorded]:
+    """What is installed, by client; installations that failed have what was proven last."""
+    query = (
+        select(Installation, Environment.name, Version.process_config)
+        .join(Environment, Environment.id == Installation.environment_id)
+        .outerjoin(
+            Version,
+            (Version.project_id == Installation.project_id) & (Version.version == Installation.version),
+        )
+        .where(Installation.project_id == project_id, Installation.status.in_(("installed", "failed")))
+        .order_by(Installation.client_id)
+    )
+    found = []
+    for row, environment, stored in session.execute(query):
+        config = stored or ProcessConfig()
+        found.append(
+            Recorded(
+                row.client_id,
+                row.target_id,
+                environment,
+                row.version,
+                row.status,
+                float(config.collect_interval),
+                bool(config.rules),
+            )
+        )
+    return found
+
+
+def processes_shown(session: Session, project_id: str) -> Mapping[str, Shown]:
+    """By client: whether any rule has a process, and what the probe answered."""
+    table = LatestProcessReport
+    query = (
+        select(
+            table.client_id, table.reported_at, table.received_at, table.statuses, ProcessSet.observed_version
+        )
+        .join(ProcessSet, ProcessSet.id == table.set_id)
+        .where(table.project_id == project_id)
+    )
+    return {
+        client_id: Shown(at, received, bool(statuses), frozenset({observed} if observed else ()))
+        for client_id, at, received, statuses, observed in session.execute(query)
+    }
+
+
+def containers_shown(session: Session, project_id: str) -> Mapping[str, Shown]:
+    """By client: the project's containers that run, by Hoist's own labels."""
+    found: dict[str, Shown] = {}
+    for report in session.scalars(select(LatestContainerReport)):
+        versions: dict[str, bool] = defaultdict(bool)
+        for one in report.containers:
+            if one.project_id == project_id and one.state == "running":
+                versions[one.version or ""] = True
+        if report.truncated and not versions:
+            continue  # what was cut off may be the project's
+        known = frozenset(version for version in versions if version)
+        found[report.client_id] = Shown(report.reported_at, report.received_at, bool(versions), known)
+    return found
+
+
+def versions_by_image(session: Session, project_id: str) -> Mapping[str, str]:
+    """Which version runs which image."""
+    query = select(Version.deploy_config, Version.version).where(
+        Version.project_id == project_id, Version.deploy_config.is_not(None)
+    )
+    return {config.image: version for config, version in session.execute(query) if config is not None}
