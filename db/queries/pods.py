@@ -23,6 +23,7 @@ class NewestPods:
     label_selector: str | None
     truncated: bool
     reported_at: datetime
+    received_at: datetime
     pods: Sequence[dict[str, Any]]
 
 
@@ -38,8 +39,10 @@ class ClaimingProject:
 def list_newest_pods(session: Session) -> list[NewestPods]:
     """The newest report of each client and selection, by client, the newest first."""
     table = LatestPodReport
-    columns = (table.client_id, table.namespace, table.label_selector, table.truncated, table.reported_at)
-    query = select(*columns, cast(table.pods, Text).label("pods"))  # read by orjson: a cluster's may be large
+    columns = (table.client_id, table.namespace, table.label_selector, table.truncated)
+    query = select(
+        *columns, table.reported_at, table.received_at, cast(table.pods, Text).label("pods")
+    )  # read by orjson: a cluster's may be large
     rows = session.execute(query.order_by(table.client_id, table.reported_at.desc(), table.selection_key))
     return [NewestPods(*row[:-1], pods=orjson.loads(row.pods)) for row in rows]
 

@@ -147,8 +147,8 @@ def _pod_seen(report: NewestPods, pods: Sequence[Mapping[str, object]], images: 
     running = {
         container["image"]
         for pod in pods
-        for container in pod["containers"]  # type: ignore[attr-defined]  # a PodInfo document
+        for container in pod.get("containers") or ()  # type: ignore[attr-defined]  # a PodInfo document
     }
     known = {images[image] for image in running if image in images}
     versions = known or running
-    return Seen(report.reported_at, report.reported_at, bool(pods), frozenset(versions))
+    return Seen(report.reported_at, report.received_at, bool(pods), frozenset(versions))

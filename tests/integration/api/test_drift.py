@@ -9,6 +9,7 @@ from agent.wire.containers import DeployConfig
 from agent.wire.processes import ProcessConfig, Rule
 from agent.wire.releases import VersionProbe
 from db.documents.evidence import EvidenceConfig
+from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import Alert, Client, DeployTask, LatestProcessReport, News, utc_now
 from db.secrets import sha256_hex
 from tasks.fleet.drift import drift_table, judge_drifts
@@ -201,6 +202,49 @@ def test_containers_say_their_version_by_labels(served, fleet):
         "c2": "wrong_version",
         "c3": "missing",
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "drift", "observed"),
+    [
+        (["shop:1.4", "istio:7"], "match", "1.4"),
+        (["shop:1.5"], "wrong_version", "1.5"),
+        (["shop:1.4", "shop:1.5"], "wrong_version", "1.4, 1.5"),
+        (["shop:nightly"], "wrong_version", "shop:nightly"),
+        ([], "missing", None),
+    ],
+)
+def test_pods_say_their_version_by_their_image(served, images, drift, observed):
+    with served.database.write() as session:
+        create_client(session, "cluster-01", report_token_sha256=sha256_hex(token_of("cluster-01")))
+        project = create_project(session, "shop", type="kubernetes")
+        project.kubernetes_config = ProjectKubernetes(namespace="shop", deployment="shop")
+        environment = create_environment(session, project, "prod")
+        for version in ("1.4", "1.5"):
+            create_version(session, project, version, deploy_config=DeployConfig(image=f"shop:{version}"))
+        target = create_target(session, environment, session.get_one(Client, "cluster-01"))
+        create_installation(session, target, "1.4")
+    pods = [
+        {
+            "name": f"shop-7d4b9c6f5-{number:05d}",
+            "namespace": "shop",
+            "uid": f"uid-{number}",
+            "phase": "Running",
+            "ready": True,
+            "restart_count": 0,
+            "containers": [
+                {"name": "app", "image": image, "ready": True, "state": "running", "restart_count": 0}
+            ],
+        }
+        for number, image in enumerate(images)
+    ]
+    body = {"client_id": "cluster-01", "pods": pods, "reported_at": datetime.now(UTC).isoformat()}
+    answer = served.client(token_of("cluster-01")).post(
+        "/release/pod-report", json=body | {"namespace": "shop"}
+    )
+    assert answer.status_code == 202, answer.text
+    (row,) = served.viewer.get(DRIFT).json()
+    assert (row["drift"], row["observed_version"]) == (drift, observed)
 
 
 def judge(served, **values):
