@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes, promtool and small tools. Installs
-# or builds what is missing, with apt; where nothing is, it asks nobody and takes no time.
+# What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes, promtool, Chromium and
+# small tools. Installs or builds what is missing, with apt; where nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
 need() { # PACKAGE COMMAND...: the package, where one of its commands is not there
@@ -22,6 +22,7 @@ need iproute2 ss ip
 need gcc gcc
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 need curl curl
+need chromium chromium
 need openssl openssl
 if [ ${#missing[@]} -ne 0 ]; then
   command -v apt-get >/dev/null || { echo "install these first: ${missing[*]}" >&2; exit 1; }

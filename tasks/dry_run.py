@@ -29,6 +29,7 @@ from tasks.errors import PlanningError
 from tasks.form import UpgradeForm, request_of
 from tasks.planning import fleet_changes, preview_deploy_task
 from tasks.planning.going_back import plan_back
+from tasks.planning.strategies import fill_in_strategy
 from tasks.preflight import Asked, ask_readiness
 from tasks.resolve_clients import CREATED_BY
 from tasks.run_names import common_from_version, run_name
@@ -101,7 +102,7 @@ def _read_plan(deploy_task_id: str | None, form: UpgradeForm | None) -> _Plan:
 
 
 def _of_form(session: Session, form: UpgradeForm) -> _Plan:
-    request = request_of(form, created_by=CREATED_BY)
+    request = fill_in_strategy(session, request_of(form, created_by=CREATED_BY))
     draft = preview_deploy_task(session, request, utc_now())
     name = run_name(draft.project_name, common_from_version(draft.plan), draft.version, draft.environment)
     skipped = [(one.client_id, one.detail or one.reason) for one in draft.skipped]

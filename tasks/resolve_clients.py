@@ -15,6 +15,7 @@ from db.session import open_database
 from tasks.errors import PermanentTaskError
 from tasks.form import UpgradeForm, request_of
 from tasks.planning import create_deploy_task
+from tasks.planning.strategies import fill_in_strategy
 
 CREATED_BY = "prefect"
 
@@ -39,7 +40,8 @@ def _create(request: DeployTaskRequest, key: str) -> tuple[str, str]:
     database = open_database()
     try:
         with database.write() as session:
-            task = create_deploy_task(session, request, now=utc_now(), who=CREATED_BY, request_key=key)
+            whole = fill_in_strategy(session, request)
+            task = create_deploy_task(session, whole, now=utc_now(), who=CREATED_BY, request_key=key)
             said = f"{len(task.plan.clients)} clients in {len(task.plan.waves)} waves, {len(task.skipped)} passed over"
             return task.id, said
     finally:

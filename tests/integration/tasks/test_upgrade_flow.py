@@ -7,7 +7,8 @@ from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
 from benchmarks.rollout.agents import Behaviour
-from db.models import Client, DeployResult, DeployTask, Lease, Version, utc_now
+from db.documents.strategy import Strategy
+from db.models import Client, DeployResult, DeployTask, Lease, Project, Version, utc_now
 from db.queries.clients import delete_client
 from flows.upgrade import upgrade
 from tasks.planning.controls import prepare_retry, request_cancel, wants_run
@@ -450,3 +451,26 @@ async def test_progress_moves_while_clients_are_upgraded(quick_shop):
     assert len(seen) >= 3, seen
     assert seen == sorted(seen), "progress went back"
     assert any(0 < share < 100 for share in seen), seen
+
+
+async def test_what_a_form_leaves_empty_is_the_projects(quick_shop):
+    with quick_shop.database.write() as session:
+        project = session.get_one(Project, quick_shop.project_id)
+        project.default_strategy = Strategy(waves=(3,), stable_for_s=0, health_timeout_s=7, canary_percent=10)
+    form = {"project": "shop", "version": "1.5", "waves": "100%"}
+    form["failure_strategy"] = "abort"
+    running = asyncio.create_task(run(request=form))
+
+    def held():
+        with quick_shop.database.read() as session:
+            return [one for one in session.scalars(select(DeployTask)) if one.hold is not None]
+
+    await until(held)
+    (task,) = held()
+    strategy = task.strategy
+    assert (strategy.waves, strategy.stable_for_s, strategy.health_timeout_s) == (("100%",), 0, 7)
+    assert strategy.canary_percent == 10
+    with quick_shop.database.write() as session:
+        request_cancel(session, session.get_one(DeployTask, task.id), "finish", "test", utc_now())
+    await running
+    assert quick_shop.task(task.id).status == "cancelled"
