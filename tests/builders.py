@@ -12,7 +12,7 @@ from db.documents.deploy_request import DeployTaskRequest
 from db.documents.evidence import EvidenceConfig
 from db.documents.strategy import Strategy
 from db.ids import new_id
-from db.models import Client, Environment, Installation, Project, Target, Version
+from db.models import Alert, Client, Environment, Installation, Project, Target, Version, utc_now
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -123,6 +123,30 @@ def upgrade_request(project: Project, version: str = "1.5", **values) -> DeployT
     values.setdefault("operation", "update")
     values.setdefault("strategy", Strategy(waves=("100%",)))
     return DeployTaskRequest(project_id=project.id, version=version, **values)
+
+
+def make_alert(
+    type_: str, level: str, client_id: str = "c1", *, fired=True, resolved=False, **values
+) -> Alert:
+    """An alert of a process `shop` that holds since now; `fired`, `resolved`: whether it is that, too."""
+    now = utc_now()
+    defaults = {
+        "fingerprint": new_id(),
+        "source": "process",
+        "subject": "shop",
+        "title": "t",
+        "message": "m",
+        "since": now,
+        "held_at": now,
+        "seen_at": now,
+        "holds": True,
+        "for_s": 0,
+        "keep_firing_s": 0,
+        "stale_after_s": 0,
+        "fired_at": now if fired else None,
+        "resolved_at": now if resolved else None,
+    }
+    return Alert(type=type_, level=level, client_id=client_id, **{**defaults, **values})
 
 
 def _add(session: Session, row):

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.schemas.deploy_tasks import TaskStatus
 from db.documents.hold import HoldKind
 from db.errors import DatabaseError
 from db.models import utc_now
@@ -26,18 +27,6 @@ MAX_INSTALLATION_SERIES = 500
 OTHER = "(other)"
 """Projects and versions beyond MAX_INSTALLATION_SERIES are one series for each status."""
 INSTALLATION_STATUSES = ("installed", "failed", "uninstalled")
-TASK_STATUSES = (
-    "pending",
-    "scheduled",
-    "running",
-    "canary",
-    "paused",
-    "completed",
-    "failed",
-    "cancelled",
-    "rolling_back",
-    "rolled_back",
-)
 Key = TypeVar("Key")
 log = logging.getLogger("api")
 
@@ -116,7 +105,7 @@ def _deploy_tasks(figures: FleetFigures) -> Iterable[GaugeMetricFamily]:
         "hoist_deploy_tasks",
         "Deploy tasks by status.",
         ("status",),
-        _with_zeros(figures.deploy_tasks, TASK_STATUSES),
+        _with_zeros(figures.deploy_tasks, get_args(TaskStatus)),
     )
     yield _labelled(
         "hoist_deploy_results",

@@ -9,7 +9,6 @@ from api.metrics import fleet as fleet_metrics
 from api.metrics.fleet import OTHER, FleetMetrics, bounded
 from db.ids import new_id
 from db.models import (
-    Alert,
     Client,
     Delivery,
     DeployTask,
@@ -29,6 +28,7 @@ from tests.builders import (
     create_fleet,
     create_installation,
     create_target,
+    make_alert,
     upgrade_request,
 )
 from tests.metrics import read_metrics, samples_of
@@ -58,29 +58,6 @@ def boxes(api, client="c1", **fields):
     return api.post("/release/container-report", json=said)
 
 
-def alert(type_, level, *, fired=True, resolved=False):
-    now = utc_now()
-    return Alert(
-        fingerprint=new_id(),
-        type=type_,
-        level=level,
-        source="process",
-        client_id="c1",
-        subject="shop",
-        title="t",
-        message="m",
-        since=now,
-        held_at=now,
-        seen_at=now,
-        holds=True,
-        for_s=0,
-        keep_firing_s=0,
-        stale_after_s=0,
-        fired_at=now if fired else None,
-        resolved_at=now if resolved else None,
-    )
-
-
 def test_values_follow_the_rows(served, database, project):
     before = read_metrics(served.viewer)
     assert before["hoist_projects",] == 1
@@ -96,10 +73,10 @@ def test_values_follow_the_rows(served, database, project):
         two.held_until = utc_now() - timedelta(seconds=1)
         session.add_all(
             [
-                alert("process_exit", "critical"),
-                alert("process_exit", "critical"),
-                alert("process_exit", "critical", resolved=True),
-                alert("process_cpu_high", "warning", fired=False),
+                make_alert("process_exit", "critical"),
+                make_alert("process_exit", "critical"),
+                make_alert("process_exit", "critical", resolved=True),
+                make_alert("process_cpu_high", "warning", fired=False),
             ]
         )
         session.scalar(select(Installation).where(Installation.client_id == "c2")).status = "failed"

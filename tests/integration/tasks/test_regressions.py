@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from prefect.client.orchestration import get_client
 
-from db.models import Alert, LatestProcessReport, ProcessSet, utc_now
+from db.models import LatestProcessReport, ProcessSet, utc_now
 from db.queries.deploy_tasks import get_deploy_task
 from flows.upgrade import upgrade
 from tasks.planning.steering import resume
+from tests.builders import make_alert
 from tests.integration.tasks.conftest import QUICK
 
 WAVES = {"waves": [3, "100%"], "max_failures": 0}
@@ -129,32 +130,9 @@ async def test_restarts_that_were_alerts_count(quick_shop):
     while quick_shop.task(task_id).hold is None:
         assert not running.done()
         await asyncio.sleep(0.1)
-    now = utc_now()
     with quick_shop.database.write() as session:
         for client_id in done(quick_shop, task_id):
-            session.add(_restart(quick_shop, client_id, now))
+            session.add(make_alert("process_restart", "warning", client_id, project_id=quick_shop.project_id))
     state = await running
     assert "more restarts than before" in state.message, state.message
     assert len(done(quick_shop, task_id)) == 3
-
-
-def _restart(shop, client_id, now):
-    return Alert(
-        fingerprint=f"restart-{client_id}",
-        type="process_restart",
-        level="warning",
-        source="process",
-        client_id=client_id,
-        project_id=shop.project_id,
-        subject="app",
-        title="restarted",
-        message="restarted",
-        since=now,
-        held_at=now,
-        seen_at=now,
-        holds=True,
-        for_s=0,
-        keep_firing_s=0,
-        stale_after_s=0,
-        fired_at=now,
-    )
