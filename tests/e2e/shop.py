@@ -202,7 +202,12 @@ def create_flow_run(fleet, **parameters):
         httpx.get(f"{fleet.prefect.url}/deployments/name/upgrade/fleet", timeout=30).raise_for_status().json()
     )
     url = f"{fleet.prefect.url}/deployments/{deployment['id']}/create_flow_run"
-    return httpx.post(url, json={"parameters": parameters}, timeout=30).raise_for_status().json()["id"]
+
+    def made():
+        answer = httpx.post(url, json={"parameters": parameters}, timeout=30)
+        return None if answer.status_code == 503 else answer.raise_for_status().json()["id"]
+
+    return wait_until("flow run that a busy Prefect server makes", made)
 
 
 def flow_processes(fleet, flow_run_id):

@@ -119,7 +119,7 @@ async def test_old_runs_of_system_flows_are_dropped_with_their_artifacts_and_upg
 
     theirs = {str(one.state_details.flow_run_id) for one in (upgrade_state, somebodys)}
     gone = str(watched.state_details.flow_run_id)
-    assert await artifacts_of(gone) == 2
+    assert await artifacts_of(gone) == 3
     monkeypatch.setattr(module, "datetime", Later)  # what is old, is said by the clock
     assert "flow runs" in await drop()
     async with get_client() as client:
@@ -127,7 +127,7 @@ async def test_old_runs_of_system_flows_are_dropped_with_their_artifacts_and_upg
     assert theirs <= ids
     assert gone not in ids
     assert await artifacts_of(gone) == 0
-    assert await artifacts_of(str(somebodys.state_details.flow_run_id)) == 2
+    assert await artifacts_of(str(somebodys.state_details.flow_run_id)) == 3
 
 
 async def artifacts_of(flow_run_id):
