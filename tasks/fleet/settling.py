@@ -5,96 +5,33 @@ is written down where it is still unknown.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from agent.client import AgentApi
 from agent.errors import AgentError, PermanentAgentError
+from agent.naming import NamingError
 from agent.wire.executions import Execution, ExecutionState
-from db.models import DeployResult, DeployTask, Project, utc_now
+from db.models import DeployTask, utc_now
 from db.queries.deploy_tasks import counts_of, get_deploy_task
-from db.queries.versions import versions_by_name
-from db.secrets import SecretBox, load_secret_key
+from db.secrets import load_secret_key
 from db.session import Database
-from tasks.errors import PermanentTaskError
 from tasks.fleet.asking import NOTHING_SENT, ROUND, Round
-from tasks.outcomes import RESULTS, Book, Outcome, failed_execution, result_of
+from tasks.fleet.unsettled import Unsettled, find_unsettled, moot, unsettled_query
+from tasks.outcomes import Outcome, failed_execution, result_of
 from tasks.planning.controls import FINISHED, audit, ended_as, event_of
-from tasks.planning.going_back import plan_back
 from tasks.planning.telling import tell
 from tasks.proving import prove_version
-from tasks.rollbacks import ROLLBACKS
 from tasks.rollout import ClientRun, Lease, Rollout
 from tasks.settings import RolloutSettings
-from tasks.work import Release, load_planned, load_release
 
-ASKED_FOR = timedelta(days=90)
-"""As long as an agent knows its executions' ids."""
-MOST = 200
-LONGEST_PROOF_S = 60.0
 WHO = "reconciler"
-
-
-@dataclass(frozen=True, slots=True)
-class Unsettled:
-    """One result that nobody knows, and what its execution was to bring there."""
-
-    release: Release
-    run: ClientRun
-    book: Book
-
-
-def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[Unsettled]:
-    """Results of deploy tasks that have ended, at most 200 of them, in any order: all have their turn."""
-    query = _query(now).order_by(func.random()).limit(MOST)
-    found = (_unsettled(session, result, of, secrets) for result, of in session.execute(query).tuples())
-    return [one for one in found if one is not None and one.run.work.url]
-
-
-def _query(now: datetime) -> Select[DeployResult, DeployTask]:
-    return (
-        select(DeployResult, DeployTask)
-        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-        .where(
-            DeployResult.status == "unknown",
-            DeployResult.execution_id.is_not(None),
-            DeployTask.status.in_(FINISHED),
-            DeployTask.finished_at > now - ASKED_FOR,
-        )
-    )
-
-
-def _unsettled(
-    session: Session, result: DeployResult, of: DeployTask, secrets: SecretBox
-) -> Unsettled | None:
-    """None where it can't be said any more what was to run there."""
-    planned = next(one for one in of.plan.clients if one.client_id == result.client_id)
-    release, book, execution_id = load_release(session, of), RESULTS, result.execution_id
-    try:
-        if result.rollback is not None:
-            project = session.get_one(Project, of.project_id)
-            named = {planned.from_version or "", planned.to_version}
-            planned = plan_back(project, planned, versions_by_name(session, of.project_id, named))
-            release, book = replace(release, operation="rollback"), ROLLBACKS
-            execution_id = result.rollback.execution_id
-        work = load_planned(session, of, [planned], secrets)[result.client_id]
-    except PermanentTaskError:
-        return None
-    strategy = release.strategy.model_copy(
-        update={
-            "stable_for_s": min(release.strategy.stable_for_s, LONGEST_PROOF_S),
-            "health_timeout_s": LONGEST_PROOF_S,
-        }
-    )
-    release = replace(release, strategy=strategy)
-    run = ClientRun(replace(work, status="running", execution_id=execution_id), release.operation, of.id)
-    return Unsettled(release, run, book)
 
 
 @task(
@@ -102,7 +39,7 @@ def _unsettled(
     task_run_name="what is unknown",
     cache_policy=NO_CACHE,
     persist_result=False,
-    timeout_seconds=270,
+    timeout_seconds=275,
 )
 async def settle_unknown() -> int:
     """Ask for each client whose outcome is unknown; answers for how many it is known now."""
@@ -116,12 +53,17 @@ async def settle_unknown() -> int:
 def is_anything_unsettled(database: Database) -> bool:
     """Whether there is anybody to be asked for."""
     with database.read() as session:
-        return session.scalar(_query(utc_now()).limit(1)) is not None
+        return session.scalar(unsettled_query(utc_now()).limit(1)) is not None
 
 
 async def _settle(round_: Round, one: Unsettled) -> bool:
+    """Within what is left of the round; the next one goes on with the others."""
     async with round_.slots:
-        outcome = await _outcome_of(round_, one)
+        try:
+            async with asyncio.timeout(max(0.0, round_.deadline - time.monotonic())):
+                outcome = await _outcome_of(round_, one)
+        except TimeoutError:
+            return False
     if outcome is None or outcome.status == "unknown":
         return False
     return await asyncio.to_thread(_record, round_.database, one, outcome)
@@ -147,9 +89,22 @@ async def _outcome_of(round_: Round, one: Unsettled) -> Outcome | None:
             return None
         if execution.state not in (ExecutionState.SUCCEEDED, ExecutionState.LOST) or execution.exit_code:
             return failed_execution(execution, noun)
+        if one.moot:
+            return _unproven(execution, noun)
         return await _proven(round_, one, execution)
-    except (AgentError, TimeoutError):
+    except (AgentError, NamingError, TimeoutError):
         return None
+
+
+def _unproven(execution: Execution, noun: str) -> Outcome:
+    """What runs there now is another deploy task's doing, so looking at it would prove nothing."""
+    return Outcome(
+        "failed",
+        f"not proven: before anybody looked at what its {noun} had brought, something else was deployed there",
+        exit_code=execution.exit_code,
+        output=execution.output_tail,
+        container=execution.container,
+    )
 
 
 async def _execution_of(run: ClientRun) -> Execution | None:
@@ -194,27 +149,15 @@ def _record(database: Database, one: Unsettled, outcome: Outcome) -> bool:
         execution_id = row.rollback.execution_id if row.rollback is not None else row.execution_id
         if row.status != "unknown" or execution_id != one.run.execution_id or of.status not in FINISHED:
             return False
-        ran, moot = outcome.ran, _is_moot(session, row, of.project_id)
-        told = replace(outcome, ran=ran and not moot)
+        later = bool(moot(session, of, [row]))
+        if later and not one.moot:
+            return False  # it was proven by what is not there any more: the next round judges it anew
+        told = replace(outcome, ran=outcome.ran and not later)
         one.book.record(session, task_id, one.release.operation, work, told, now=now)
-        row.ran = ran
+        row.ran = outcome.ran
         session.flush()
         _end_anew(session, of, work.client_id, outcome, now)
     return True
-
-
-def _is_moot(session: Session, row: DeployResult, project_id: str) -> bool:
-    later = (
-        select(DeployResult.id)
-        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-        .where(
-            DeployTask.project_id == project_id,
-            DeployResult.target_id == row.target_id,
-            DeployResult.id != row.id,
-            DeployResult.started_at > row.started_at,
-        )
-    )
-    return session.scalar(later.limit(1)) is not None
 
 
 def _end_anew(session: Session, of: DeployTask, client_id: str, outcome: Outcome, now: datetime) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 import uvicorn
@@ -116,7 +117,8 @@ def _make_shop(url: str, tmp_path, monkeypatch, served, count: int = 4) -> Shop:
             create_version(session, project, version, process_config=watched, evidence=evidence)
         for client_id in list(fleet.clients)[:count]:
             client = create_client(session, client_id, url=f"{address}/{client_id}", token_encrypted=token)
-            create_installation(session, create_target(session, environment, client), "1.4")
+            target, since = create_target(session, environment, client), utc_now() - timedelta(days=1)
+            create_installation(session, target, "1.4", installed_at=since)
         return Shop(database, fleet, project.id)
 
 

@@ -7,9 +7,21 @@ from sqlalchemy import select
 
 from agent.wire.executions import ExecutionState
 from benchmarks.rollout.agents import Behaviour
-from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, News
+from db.documents.evidence import EvidenceConfig
+from db.models import (
+    AuditEntry,
+    Client,
+    DeployResult,
+    DeployTask,
+    Installation,
+    News,
+    Project,
+    Version,
+)
 from flows.heartbeat import heartbeat
 from flows.upgrade import upgrade
+from tasks.fleet import heartbeat as round_of
+from tests.builders import create_version
 
 
 async def beat():
@@ -124,5 +136,40 @@ async def test_later_deploy_task_has_the_last_word_of_the_installation(quick_sho
     await beat()
     with quick_shop.database.read() as session:
         query = select(DeployResult.deploy_task_id, DeployResult.status)
-        assert dict(session.execute(query).tuples().all()) == {first: "success", second: "failed"}
-    assert quick_shop.installations()["c1"].status == "failed"
+        assert dict(session.execute(query).tuples().all()) == {first: "failed", second: "failed"}
+    assert "something else was deployed there" in quick_shop.results(first)["c1"].error
+    assert quick_shop.installations()["c1"].deploy_task_id == second
+
+
+async def test_what_another_deploy_task_brought_proves_nothing_for_the_one_before(quick_shop):
+    """Its processes are newer than the execution, and without a probe they would look like its own."""
+    with quick_shop.database.write() as session:
+        for version in session.scalars(select(Version)):
+            version.evidence = EvidenceConfig()
+    first = await leave_unknown(quick_shop)
+    quick_shop.client("c1").behaviour = Behaviour()
+    with quick_shop.database.write() as session:
+        project = session.get_one(Project, quick_shop.project_id)
+        watched = session.scalars(select(Version).where(Version.version == "1.5")).one().process_config
+        create_version(session, project, "1.6", process_config=watched, evidence=EvidenceConfig())
+    second = quick_shop.plan(version="1.6", client_ids=["c1"], auto_select_clients=False)
+    await upgrade(deploy_task_id=second, return_state=True)
+    assert quick_shop.statuses(second) == {"c1": "success"}
+
+    await beat()
+
+    assert quick_shop.statuses(first) == {"c1": "failed"}
+    assert "something else was deployed there" in quick_shop.results(first)["c1"].error
+    there = quick_shop.installations()["c1"]
+    assert (there.version, there.status, there.deploy_task_id) == ("1.6", "installed", second)
+    assert quick_shop.client("c1").monitors[quick_shop.project_id]["version"] == "1.6"
+
+
+async def test_round_that_is_over_leaves_the_rest_to_the_next(quick_shop, monkeypatch):
+    task_id = await leave_unknown(quick_shop)
+    quick_shop.client("c1").behaviour = Behaviour()
+    with monkeypatch.context() as patched:
+        patched.setattr(round_of, "ROUND_S", 0.0)
+        assert "outcomes settled" not in await beat()
+    assert "1 outcomes settled" in await beat()
+    assert quick_shop.statuses(task_id) == {"c1": "success"}

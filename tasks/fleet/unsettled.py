@@ -1,0 +1,148 @@
+"""Results that nobody knows, read from the database: what was to run there, and whether something else came since."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.documents.plan import PlannedClient
+from db.models import DeployResult, DeployTask, Installation, Project
+from db.queries.versions import versions_by_name
+from db.secrets import SecretBox
+from tasks.errors import PermanentTaskError
+from tasks.outcomes import RESULTS, Book
+from tasks.planning.controls import FINISHED
+from tasks.planning.going_back import plan_back
+from tasks.rollbacks import ROLLBACKS
+from tasks.rollout import ClientRun
+from tasks.work import ClientWork, Release, load_planned, load_release
+
+ASKED_FOR = timedelta(days=90)
+"""As long as an agent knows its executions' ids."""
+MOST = 200
+LONGEST_PROOF_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """One result that nobody knows, and what its execution was to bring there; `moot`: something else came there since."""
+
+    release: Release
+    run: ClientRun
+    book: Book
+    moot: bool
+
+
+def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[Unsettled]:
+    """Results of deploy tasks that have ended, at most 200 of them, in any order: all have their turn."""
+    query = unsettled_query(now).order_by(func.random()).limit(MOST)
+    by_task: dict[str, list[DeployResult]] = defaultdict(list)
+    for result in session.scalars(query):
+        by_task[result.deploy_task_id].append(result)
+    found = []
+    for task_id, results in by_task.items():
+        of = session.get_one(DeployTask, task_id)
+        forward = {row.client_id: row for row in results if row.rollback is None}
+        back = {row.client_id: row for row in results if row.rollback is not None}
+        planned = [one for one in of.plan.clients if one.client_id in forward]
+        found += _unsettled(session, of, planned, forward, secrets)
+        found += _unsettled(session, of, _ways_back(session, of, back), back, secrets)
+    return [one for one in found if one.run.work.url]
+
+
+def unsettled_query(now: datetime) -> Select[DeployResult]:
+    """Results of deploy tasks that have ended without anybody knowing what became of the client."""
+    return (
+        select(DeployResult)
+        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+        .where(
+            DeployResult.status == "unknown",
+            DeployResult.execution_id.is_not(None),
+            DeployTask.status.in_(FINISHED),
+            DeployTask.finished_at > now - ASKED_FOR,
+        )
+    )
+
+
+def _ways_back(session: Session, of: DeployTask, rows: Mapping[str, DeployResult]) -> Sequence[PlannedClient]:
+    """The plans by which these clients were taken back; without those whose way back is not registered any more."""
+    wanted = [one for one in of.plan.clients if one.client_id in rows]
+    named = {version for one in wanted for version in (one.from_version or "", one.to_version)}
+    project, versions = (
+        session.get_one(Project, of.project_id),
+        versions_by_name(session, of.project_id, named),
+    )
+    found = []
+    for one in wanted:
+        with suppress(PermanentTaskError):
+            found.append(plan_back(project, one, versions))
+    return found
+
+
+def _unsettled(
+    session: Session,
+    of: DeployTask,
+    planned: Sequence[PlannedClient],
+    rows: Mapping[str, DeployResult],
+    secrets: SecretBox,
+) -> list[Unsettled]:
+    """Empty where it can't be said any more what was to run there. `rows`: all of them taken back, or none."""
+    if not planned:
+        return []
+    try:
+        works = load_planned(session, of, planned, secrets)
+    except PermanentTaskError:
+        return []
+    release, book = _shortened(load_release(session, of)), RESULTS
+    if any(row.rollback is not None for row in rows.values()):
+        release, book = replace(release, operation="rollback"), ROLLBACKS
+    later = moot(session, of, [row for client, row in rows.items() if client in works])
+    return [
+        Unsettled(release, _run_of(release, work, rows[client]), book, rows[client].id in later)
+        for client, work in works.items()
+    ]
+
+
+def _shortened(release: Release) -> Release:
+    """It has been there for a while already: a round is not spent on one client."""
+    update = {
+        "stable_for_s": min(release.strategy.stable_for_s, LONGEST_PROOF_S),
+        "health_timeout_s": LONGEST_PROOF_S,
+    }
+    return replace(release, strategy=release.strategy.model_copy(update=update))
+
+
+def _run_of(release: Release, work: ClientWork, row: DeployResult) -> ClientRun:
+    execution_id = row.rollback.execution_id if row.rollback is not None else row.execution_id
+    begun = replace(work, status="running", execution_id=execution_id)
+    return ClientRun(begun, release.operation, release.deploy_task_id)
+
+
+def moot(session: Session, of: DeployTask, rows: Sequence[DeployResult]) -> set[str]:
+    """Ids of those results after which something else came there: another deploy task, or what a person recorded."""
+    wanted = {row.target_id: (row.id, since) for row in rows if (since := _since(row)) is not None}
+    others = (
+        select(DeployResult.target_id, DeployResult.started_at)
+        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+        .where(DeployTask.project_id == of.project_id, DeployTask.id != of.id)
+        .where(DeployResult.started_at.is_not(None), DeployResult.target_id.in_(wanted))
+    )
+    recorded = select(Installation.target_id, Installation.last_updated_at).where(
+        Installation.target_id.in_(wanted),
+        or_(Installation.deploy_task_id.is_(None), Installation.deploy_task_id != of.id),
+    )
+    later: set[str] = set()
+    for query in (others, recorded):
+        for target_id, at in session.execute(query):
+            result_id, since = wanted[target_id]
+            if at is not None and at > since:
+                later.add(result_id)
+    return later
+
+
+def _since(row: DeployResult) -> datetime | None:
+    return row.rollback.started_at if row.rollback is not None else row.started_at
