@@ -125,7 +125,7 @@ def begin_attempt(
     if row.status != "running" or row.execution_id != execution_id:
         row.started_at = now
         project_id = session.get_one(DeployTask, deploy_task_id).project_id
-        before = usage_before(session, project_id, work.client_id, now)
+        before = usage_before(session, project_id, work.client_id, work.from_version, now)
         row.usage = ClientUsage(before=before) if before is not None else None
     row.status, row.attempt, row.execution_id = "running", attempt, execution_id
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None

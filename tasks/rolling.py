@@ -3,13 +3,10 @@
 from typing import Any
 
 from prefect import get_run_logger
-from sqlalchemy.orm import Session
 
 from db.models import utc_now
 from db.queries.clients import held_clients
-from db.queries.deploy_tasks import get_deploy_task
 from tasks import artifacts
-from tasks.decisions.regressions import Change
 from tasks.decisions.rollout import DONE, Action, Next, decide_next
 from tasks.going_back import go_back
 from tasks.holding import hold
@@ -61,12 +58,7 @@ async def _do(rollout: Rollout, step: Next) -> None:
 
 async def _show_usage(rollout: Rollout) -> None:
     """What the new version uses, against the one before it, where both were measured."""
-
-    def read(session: Session) -> list[Change]:
-        task = get_deploy_task(session, rollout.release.deploy_task_id)
-        return read_changes(session, task, rollout.release, utc_now())
-
-    changes = await rollout.read(read)
+    changes = await rollout.read(lambda session: read_changes(session, rollout.release))
     if changes:
         await artifacts.show_usage(rollout.release, changes)
 

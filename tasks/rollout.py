@@ -103,6 +103,7 @@ class Rollout:
         self.forgiven_failures = release.forgiven_failures
         self.rules = rules
         self.held: dict[str, str] = {}
+        self._compare_at = 0.0
         self._book = book
         self._writer = GroupCommit(database)
 
@@ -120,6 +121,13 @@ class Rollout:
     def ended(self) -> int:
         """Clients that this or an earlier run is done with."""
         return self.statuses.total() - self.statuses["pending"] - self.statuses["running"]
+
+    def is_time_to_compare(self) -> bool:
+        """Whether what clients use is to be looked at again: not after each of many that end in one second."""
+        if not self.release.strategy.regression_percent or time.monotonic() < self._compare_at:
+            return False
+        self._compare_at = time.monotonic() + self.settings.watch_s
+        return True
 
     async def pass_over_held(self, run: ClientRun) -> bool:
         """A client that was put on hold since the plan was made is skipped, at its turn; answers whether it was."""

@@ -17,7 +17,7 @@ from tasks.outcomes import Outcome
 from tasks.proving import prove_version
 from tasks.rollout import ROLLOUT, ClientRun, Rollout
 from tasks.run_release import report_client
-from tasks.upgrading import check_threshold, may_go_on, state_of, upgrade_client
+from tasks.upgrading import check_thresholds, may_go_on, state_of, upgrade_client
 
 
 @task(name="upgrade_shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -48,7 +48,7 @@ async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
             await rollout.record(run, outcome)
     if not outcome.succeeded and outcome.status != "skipped":
         await state_of(report_client, run.work.client_id)
-    check_threshold(rollout)
+    await check_thresholds(rollout)
 
 
 async def _quick(rollout: Rollout, run: ClientRun) -> Outcome | None:

@@ -60,14 +60,15 @@ def read_situation(session: Session, rollout: Rollout, now: datetime | None = No
         window_opens_at=_window_opens(session, task, moment),
         canary_until=_canary_until(session, task, release),
         canary_trouble=_canary_trouble(session, task, release),
-        regression=_regression(session, task, release, moment),
+        regression=regression_of(session, task, release),
     )
 
 
-def _regression(session: Session, task: DeployTask, release: Release, now: datetime) -> str | None:
+def regression_of(session: Session, task: DeployTask, release: Release) -> str | None:
+    """What is said of clients that use more than before, where they are enough; None where they are not."""
     strategy = release.strategy
     found = find_regression(
-        read_changes(session, task, release, now, since=task.usage_accepted_at),
+        read_changes(session, release, since=task.usage_accepted_at),
         strategy.regression_percent,
         strategy.regression_min_clients,
     )

@@ -6,15 +6,18 @@ from typing import Any
 
 from prefect import Task
 from prefect.client.schemas.objects import State
+from sqlalchemy.orm import Session
 
 from db.models import utc_now
+from db.queries.deploy_tasks import get_deploy_task
 from tasks import confirm_release as confirming
 from tasks import run_release as running
-from tasks.decisions.rollout import Situation, too_many_failures
+from tasks.decisions.rollout import Rules, Situation, too_many_failures
 from tasks.errors import LeaseLostError
 from tasks.outcomes import Outcome
 from tasks.rollout import ClientRun, Rollout
 from tasks.settings import RolloutSettings
+from tasks.standing import regression_of
 
 
 @cache
@@ -53,7 +56,7 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
     if run.outcome is None and not rollout.brakes.lost:
         with suppress(LeaseLostError):
             await rollout.record(run, Outcome("unknown", f"its task run broke off: {state.message}"))
-    check_threshold(rollout)
+    await check_thresholds(rollout)
 
 
 def may_go_on(rollout: Rollout, run: ClientRun) -> bool:
@@ -62,11 +65,25 @@ def may_go_on(rollout: Rollout, run: ClientRun) -> bool:
     return not rollout.brakes.pulled or (in_flight and not rollout.brakes.lost)
 
 
-def check_threshold(rollout: Rollout) -> None:
-    """Start no further client where more failed than may: the rollout's next step is decided anew then."""
+async def check_thresholds(rollout: Rollout) -> None:
+    """Start no further client where more failed than may, or use more than before: the next step is decided anew then."""
     rules = rollout.rules
-    if rules is None or rules.failure_strategy == "continue" or not rollout.has_fresh_failures:
+    if rules is None or rules.failure_strategy == "continue" or rollout.brakes.pulled:
         return
+    if rollout.has_fresh_failures:
+        _check_failures(rollout, rules)
+    if rollout.is_time_to_compare():
+        found = await rollout.read(lambda session: _regression(session, rollout))
+        if found is not None:
+            rollout.brakes.hold()
+
+
+def _regression(session: Session, rollout: Rollout) -> str | None:
+    task = get_deploy_task(session, rollout.release.deploy_task_id)
+    return regression_of(session, task, rollout.release)
+
+
+def _check_failures(rollout: Rollout, rules: Rules) -> None:
     situation = Situation(rollout.all_statuses, utc_now(), forgiven=rollout.forgiven_failures)
     if too_many_failures(rules, situation) is not None:
         rollout.brakes.hold()

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from prefect.client.orchestration import get_client
 
+from benchmarks.rollout.agents import Behaviour
 from db.models import LatestProcessReport, ProcessSet, utc_now
 from db.queries.deploy_tasks import get_deploy_task
 from flows.upgrade import upgrade
@@ -17,13 +18,14 @@ from tests.integration.tasks.conftest import QUICK
 WAVES = {"waves": [3, "100%"], "max_failures": 0}
 
 
-def report_before(shop, cpu=10.0, memory=100.0, age_s=20.0):
+def report_before(shop, cpu=10.0, memory=100.0, age_s=20.0, version="1.4", observed=None):
     """What each client's newest report said of the version that is there."""
     with shop.database.write() as session:
         for client_id in shop.installations():
             known = ProcessSet(
-                client_id=client_id, project_id=shop.project_id, digest="0" * 32, version="1.4"
+                client_id=client_id, project_id=shop.project_id, digest="0" * 32, version=version
             )
+            known.observed_version = observed
             known.unmatched_rules, known.definitions, known.last_day = [], [], utc_now().date()
             session.add(known)
             session.flush()
@@ -79,11 +81,25 @@ async def test_version_that_uses_more_stops_after_its_first_wave(shop):
     }
 
 
+@pytest.mark.parametrize("shard_above", [500, 3])
+async def test_version_that_uses_more_stops_in_the_middle_of_a_wave(quick_shop, monkeypatch, shard_above):
+    monkeypatch.setenv("HOIST_SHARD_ABOVE", str(shard_above))
+    report_before(quick_shop, observed="1.4")
+    uses(quick_shop, memory=160.0)
+    for number in range(1, 9):
+        quick_shop.client(f"c{number}").behaviour = Behaviour(lasts_s=1.2)
+    task_id, state = await run(quick_shop, strategy={"waves": ["100%"], "max_parallel": 1})
+    assert 3 <= len(done(quick_shop, task_id)) <= 5
+    assert "have more memory than before" in state.message
+
+
 @pytest.mark.parametrize(
     ("before", "after", "strategy"),
     [
         ({}, {"memory": 140.0}, {}),
         ({"age_s": 3600}, {"memory": 900.0}, {}),
+        ({"version": "1.3"}, {"memory": 900.0}, {}),
+        ({"observed": "1.5"}, {"memory": 900.0}, {}),
         ({}, {"memory": 900.0}, {"regression_percent": 0}),
         ({}, {"memory": 900.0}, {"regression_min_clients": 9}),
     ],

@@ -225,7 +225,7 @@ class World:
             dies = self.random.random() < 0.03
             judged = self.rules.failure_strategy != "continue" and self.statuses[client] == "pending"
             if judged and too_many_failures(self.rules, self.situation()) is not None:
-                return  # the brakes: see tasks.upgrading.check_threshold
+                return  # the brakes: see tasks.upgrading.check_thresholds
             self.upgrade(client)
             if dies:
                 return
