@@ -18,6 +18,7 @@ class NewestReport:
 
     client_id: str
     reported_at: datetime
+    received_at: datetime
     containers: Sequence[dict[str, Any]]
     truncated: bool = False
 
@@ -27,11 +28,15 @@ def list_newest_reports(session: Session) -> list[NewestReport]:
     query = select(
         LatestContainerReport.client_id,
         LatestContainerReport.reported_at,
+        LatestContainerReport.received_at,
         type_coerce(LatestContainerReport.containers, JsonType).label("containers"),
         LatestContainerReport.truncated,
     )
     rows = session.execute(query.order_by(LatestContainerReport.client_id))
-    return [NewestReport(row.client_id, row.reported_at, row.containers, row.truncated) for row in rows]
+    return [
+        NewestReport(row.client_id, row.reported_at, row.received_at, row.containers, row.truncated)
+        for row in rows
+    ]
 
 
 def list_named_projects(session: Session) -> list[tuple[str, str, str]]:

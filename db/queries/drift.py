@@ -9,14 +9,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig
+from db.history.samples import LETTERS
 from db.models import (
     Environment,
     Installation,
-    LatestContainerReport,
     LatestProcessReport,
     ProcessSet,
     Version,
 )
+from db.queries.containers import list_newest_reports
+
+EVERY = ""
+ZOMBIE = LETTERS["zombie"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def list_recorded(session: Session, project_id: str) -> list[Recorded]:
 
 
 def processes_shown(session: Session, project_id: str) -> Mapping[str, Shown]:
-    """By client: whether any rule has a process, and what the probe answered."""
+    """By client: whether any rule has a process that is no zombie, and what the probe answered."""
     table = LatestProcessReport
     query = (
         select(
@@ -82,23 +86,28 @@ def processes_shown(session: Session, project_id: str) -> Mapping[str, Shown]:
         .where(table.project_id == project_id)
     )
     return {
-        client_id: Shown(at, received, bool(statuses), frozenset({observed} if observed else ()))
+        client_id: Shown(
+            at, received, bool(statuses.strip(ZOMBIE)), frozenset({observed} if observed else ())
+        )
         for client_id, at, received, statuses, observed in session.execute(query)
     }
 
 
-def containers_shown(session: Session, project_id: str) -> Mapping[str, Shown]:
-    """By client: the project's containers that run, by Hoist's own labels."""
-    found: dict[str, Shown] = {}
-    for report in session.scalars(select(LatestContainerReport)):
-        versions: dict[str, bool] = defaultdict(bool)
+def containers_shown(session: Session) -> Mapping[str, Mapping[str, Shown]]:
+    """By project and client: the containers that run, by Hoist's own labels. A client that has none of a project is in
+    `EVERY`, with nothing there, unless its report was cut: what was cut off may be the project's.
+    """
+    found: dict[str, dict[str, Shown]] = defaultdict(dict)
+    for report in list_newest_reports(session):
+        versions: dict[str, set[str]] = defaultdict(set)
         for one in report.containers:
-            if one.project_id == project_id and one.state == "running":
-                versions[one.version or ""] = True
-        if report.truncated and not versions:
-            continue  # what was cut off may be the project's
-        known = frozenset(version for version in versions if version)
-        found[report.client_id] = Shown(report.reported_at, report.received_at, bool(versions), known)
+            if one.get("project_id") and one["state"] == "running":
+                versions[one["project_id"]].add(one.get("version") or "")
+        for project_id, seen in versions.items():
+            known = frozenset(version for version in seen if version)
+            found[project_id][report.client_id] = Shown(report.reported_at, report.received_at, True, known)
+        if not report.truncated:
+            found[EVERY][report.client_id] = Shown(report.reported_at, report.received_at, False, frozenset())
     return found
 
 

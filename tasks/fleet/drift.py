@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client, Project
-from db.queries.alerts import deploying_pairs
+from db.queries.alerts import Pair, deploying_pairs
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
 from tasks.decisions.alerts import Timing
 from tasks.decisions.drift import ALERTS
 from tasks.decisions.observed import Observed
-from tasks.planning.drifting import DriftRow, read_drift
+from tasks.planning.drifting import DriftRow, NewestReports, read_drift
 
 DRIFT = "drift"
 HELD_S = 300.0
@@ -24,44 +24,57 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """One client that has something else than is recorded, of one project."""
+    """What one client has of one project."""
 
+    project_id: str
     project: str
     row: DriftRow
 
+    @property
+    def pair(self) -> Pair:
+        """The client and the project."""
+        return (self.row.client_id, self.project_id)
 
-def judge_drifts(session: Session, now: datetime, for_s: float = HELD_S) -> list[Drifted]:
+
+def read_drifts(session: Session, now: datetime) -> list[Drifted]:
+    """Every client of every project, by project."""
+    reports = NewestReports(session)
+    return [
+        Drifted(project.id, project.name, row)
+        for project in session.scalars(select(Project).order_by(Project.name))
+        for row in read_drift(session, project, now, reports)
+    ]
+
+
+def judge_drifts(
+    session: Session, found: Sequence[Drifted], now: datetime, for_s: float = HELD_S
+) -> list[Drifted]:
     """Fire for whoever has drifted for so long, resolve for whoever has not; answers who has, worst first.
 
     What is being deployed is not judged. An alert whose client is neither installed nor seen any more ends.
     """
     labels = {row.client_id: row.labels for row in session.execute(select(Client.client_id, Client.labels))}
     live = _live(session)
-    found: list[Drifted] = []
-    for project in session.scalars(select(Project).order_by(Project.name)):
-        rows = [row for row in read_drift(session, project, now) if row.client_id in labels]
-        deploying = deploying_pairs(session, {row.client_id for row in rows if row.drift in ALERTS})
-        for row in rows:
-            alert = live.pop((row.client_id, project.id), None)
-            drifted = row.drift in ALERTS
-            if drifted:
-                found.append(Drifted(project.name, row))
-            if not drifted and alert is None:
-                continue
-            place = Place(
-                row.client_id,
-                labels[row.client_id],
-                project_id=project.id,
-                project=project.name,
-                version=row.recorded_version,
-                environment=row.environment,
-            )
-            busy = (row.client_id, project.id) in deploying
-            observed = _observed(project.name, row, for_s, judged=not busy)
-            apply_observations(session, place, [observed], [alert] if alert else [], Look(now, now))
+    drifted = [one for one in found if one.row.drift in ALERTS and one.row.client_id in labels]
+    deploying = deploying_pairs(session, {one.row.client_id for one in drifted})
+    judged = {one.pair for one in drifted} | live.keys()
+    for one in found:
+        if one.pair not in judged or one.row.client_id not in labels:
+            continue
+        alert = live.pop(one.pair, None)
+        place = Place(
+            one.row.client_id,
+            labels[one.row.client_id],
+            project_id=one.project_id,
+            project=one.project,
+            version=one.row.recorded_version,
+            environment=one.row.environment,
+        )
+        observed = _observed(one.project, one.row, for_s, judged=one.pair not in deploying)
+        apply_observations(session, place, [observed], [alert] if alert else [], Look(now, now))
     for alert in live.values():
         end_alert(session, alert, now)
-    return sorted(found, key=lambda one: (ALERTS.index(one.row.drift), one.project, one.row.client_id))
+    return sorted(drifted, key=lambda one: (ALERTS.index(one.row.drift), one.project, one.row.client_id))
 
 
 def drift_table(found: Sequence[Drifted]) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from tasks.alerting.prefect_events import prefect_events
 from tasks.alerting.sending import emit_events, send_news
 from tasks.artifacts import best_effort
 from tasks.errors import PermanentTaskError
-from tasks.fleet.drift import Drifted, drift_table, judge_drifts
+from tasks.fleet.drift import Drifted, drift_table, judge_drifts, read_drifts
 from tasks.fleet.offline import end_orphans, judge_offline
 from tasks.fleet.tables import Tables, read_tables
 
@@ -59,8 +59,11 @@ async def judge_drift() -> int:
     """What is recorded against what clients report, as alerts and as a table; answers how many have drifted."""
 
     def judge(database: Database) -> list[Drifted]:
+        now = utc_now()
+        with database.read() as session:  # at length: nobody who writes waits for it
+            found = read_drifts(session, now)
         with database.write() as session:
-            return judge_drifts(session, utc_now())
+            return judge_drifts(session, found, now)
 
     found: list[Drifted] = await _with_database(judge)
     table = acreate_table_artifact(

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -11,6 +13,7 @@ from db.documents.deploy_request import DeployTaskRequest
 from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import DeployTask, Project
 from db.queries.drift import (
+    EVERY,
     Recorded,
     Shown,
     containers_shown,
@@ -20,6 +23,7 @@ from db.queries.drift import (
 )
 from db.queries.pods import NewestPods, list_newest_pods
 from tasks.decisions.drift import REPAIRED, Drift, Seen, judge_drift, shown
+from tasks.decisions.pod_matching import PodClaims
 from tasks.errors import PlanningError
 from tasks.planning.claims import load_pod_claims
 from tasks.planning.creating import create_deploy_task
@@ -41,10 +45,34 @@ class DriftRow:
     observed_at: datetime | None
 
 
-def read_drift(session: Session, project: Project, now: datetime) -> list[DriftRow]:
+class NewestReports:
+    """What all clients reported last of their containers and pods; read once, for as many projects as are asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @cached_property
+    def containers(self) -> Mapping[str, Mapping[str, Shown]]:
+        """By project and client."""
+        return containers_shown(self.session)
+
+    @cached_property
+    def pods(self) -> Sequence[NewestPods]:
+        """By client, the newest first."""
+        return list_newest_pods(self.session)
+
+    @cached_property
+    def claims(self) -> PodClaims:
+        """Whose pods are whose."""
+        return load_pod_claims(self.session)
+
+
+def read_drift(
+    session: Session, project: Project, now: datetime, reports: NewestReports | None = None
+) -> list[DriftRow]:
     """Every installation, and every other client on which something of the project runs; by client."""
     recorded = list_recorded(session, project.id)
-    seen = _seen(session, project, recorded)
+    seen = _seen(session, project, recorded, reports or NewestReports(session))
     rows = [_row(one, seen.get(one.client_id), now) for one in recorded]
     installed = {one.client_id for one in recorded}
     for client_id, what in seen.items():
@@ -104,12 +132,15 @@ def _row(one: Recorded, seen: Seen | None, now: datetime) -> DriftRow:
     )
 
 
-def _seen(session: Session, project: Project, recorded: Sequence[Recorded]) -> Mapping[str, Seen]:
+def _seen(
+    session: Session, project: Project, recorded: Sequence[Recorded], reports: NewestReports
+) -> Mapping[str, Seen]:
     """By client. Without rules nobody looks for processes: a report of none says nothing."""
     if project.type == "kubernetes":
-        return _pods_seen(session, project)
+        return _pods_seen(session, project, reports)
     if project.type == "container":
-        return _as_seen(containers_shown(session, project.id))
+        found = reports.containers
+        return _as_seen({**found.get(EVERY, {}), **found.get(project.id, {})})
     unwatched = {one.client_id for one in recorded if not one.has_rules}
     return {
         client_id: one
@@ -125,30 +156,26 @@ def _as_seen(found: Mapping[str, Shown]) -> dict[str, Seen]:
     }
 
 
-def _pods_seen(session: Session, project: Project) -> Mapping[str, Seen]:
+def _pods_seen(session: Session, project: Project, reports: NewestReports) -> Mapping[str, Seen]:
     """A cluster's pods run an image; whose version that is, the project's registered versions say."""
-    claims, images = load_pod_claims(session), versions_by_image(session, project.id)
+    images = versions_by_image(session, project.id)
     namespace = (project.kubernetes_config or ProjectKubernetes()).namespace
     found: dict[str, Seen] = {}
-    for report in list_newest_pods(session):
+    for report in reports.pods:
         if report.namespace not in (None, namespace) or report.label_selector or report.truncated:
             continue
         mine = [
             pod
             for pod in report.pods
-            if claims.owner_of(pod["name"], pod["namespace"], pod.get("labels") or {}) == project.id
-            and pod["phase"] in ("Running", "Pending")
+            if pod["phase"] in ("Running", "Pending")
+            and reports.claims.owner_of(pod["name"], pod["namespace"], pod.get("labels") or {}) == project.id
         ]
         found.setdefault(report.client_id, _pod_seen(report, mine, images))
     return found
 
 
-def _pod_seen(report: NewestPods, pods: Sequence[Mapping[str, object]], images: Mapping[str, str]) -> Seen:
-    running = {
-        container["image"]
-        for pod in pods
-        for container in pod.get("containers") or ()  # type: ignore[attr-defined]  # a PodInfo document
-    }
-    known = {images[image] for image in running if image in images}
-    versions = known or running
+def _pod_seen(report: NewestPods, pods: Sequence[Mapping[str, Any]], images: Mapping[str, str]) -> Seen:
+    """Images that are no version's are a sidecar's, where another one is."""
+    running = {container["image"] for pod in pods for container in pod.get("containers") or ()}
+    versions = {images[image] for image in running if image in images} or running
     return Seen(report.reported_at, report.received_at, bool(pods), frozenset(versions))

@@ -12,7 +12,7 @@ from db.documents.evidence import EvidenceConfig
 from db.documents.kubernetes_config import ProjectKubernetes
 from db.models import Alert, Client, DeployTask, LatestProcessReport, News, utc_now
 from db.secrets import sha256_hex
-from tasks.fleet.drift import drift_table, judge_drifts
+from tasks.fleet.drift import drift_table, judge_drifts, read_drifts
 from tests.builders import (
     create_client,
     create_environment,
@@ -249,7 +249,8 @@ def test_pods_say_their_version_by_their_image(served, images, drift, observed):
 
 def judge(served, **values):
     with served.database.write() as session:
-        return judge_drifts(session, utc_now(), **values)
+        now = utc_now()
+        return judge_drifts(session, read_drifts(session, now), now, **values)
 
 
 def drift_alerts(served):
