@@ -1,4 +1,4 @@
-"""The heartbeat: asks the clients that have been silent, and has them watch what is installed."""
+"""The heartbeat: asks the clients that have been silent, has them watch what is installed, settles what is unknown."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from tasks.upgrade_run import REFUSALS, refuse
 @flow(
     name="heartbeat",
     flow_run_name=named_by_time("heartbeat"),
-    description="Ask the clients that have been silent, mark them online or offline, put their monitors right.",
+    description="Ask the silent clients, mark them online or offline, put monitors right, settle what is unknown.",
     persist_result=False,
     timeout_seconds=280,
 )

@@ -14,7 +14,7 @@ from tasks.upgrade_run import REFUSALS, refuse
 @flow(
     name="watch",
     flow_run_name=named_by_time("watch"),
-    description="Judge what only time changes, send what is unsent, show who is not well and what fires.",
+    description="Judge what only time changes and who has drifted, send what is unsent, show who is not well.",
     persist_result=False,
     timeout_seconds=280,
 )

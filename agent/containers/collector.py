@@ -105,7 +105,7 @@ class ContainerCollector:
         found = self._look(running)
         fresh = [(one, detail) for one, detail in running if _is_first(found.get(one["Id"]))]
         if fresh and self._first_interval_s:
-            time.sleep(self._first_interval_s)
+            time.sleep(self._first_interval_s)  # in a thread of its own: CPU is measured between two samples
             found |= self._look(fresh)
         return found
 

@@ -61,7 +61,7 @@ class ContainerWatch:
             if self.last_error is None:
                 log.warning("%s", refused.problem.detail)
             self.last_error = refused.problem.detail
-        except Exception as error:
+        except Exception as error:  # the next look may work; the monitor lives on
             log.exception("cannot report the containers")
             self.last_error = f"cannot report the containers: {type(error).__name__}"
         return False

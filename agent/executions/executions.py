@@ -205,7 +205,7 @@ class Executions:
         try:
             if carried is not None:
                 await self._wait_for(entry, carried)
-        except Exception:
+        except Exception:  # the execution must end
             # What its files say decides; without a status in them it is lost.
             log.exception("cannot watch execution %s", entry.record.execution_id)
         entry.exited.set()
@@ -236,7 +236,7 @@ class Executions:
         try:
             record = await self._outcome(entry)
             await asyncio.to_thread(self._keep, entry, record)
-        except Exception as error:
+        except Exception as error:  # its project would be busy for ever
             log.exception("cannot finish execution %s", entry.record.execution_id)
             record = entry.record.lost(error, self._clock())
         self._end(entry, record)
@@ -272,7 +272,7 @@ class Executions:
         for callback in self._callbacks:
             try:
                 callback(record, record.execution())
-            except Exception:
+            except Exception:  # one listener's fault is no other's
                 log.exception("cannot act on the success of execution %s", record.execution_id)
 
     def _release(self, entry: Entry) -> None:
@@ -286,7 +286,7 @@ class Executions:
         self._entries[record.execution_id] = entry
         try:
             await self._resume(entry)
-        except Exception as error:
+        except Exception as error:  # the others are picked up
             log.exception("cannot pick up execution %s", record.execution_id)
             self._end(entry, record.lost(error, self._clock()))
 

@@ -132,7 +132,7 @@ class ThreadWay(ABC):
             code, why = self.carry_out(record, paths, signals)
         except Abandoned:
             return False
-        except Exception as error:
+        except Exception as error:  # a fault of ours: the execution ends all the same, and says so
             log.exception("cannot go on with execution %s", record.execution_id)
             code, why = FAILED, f"the agent failed at it: {type(error).__name__}: {error}"[:1000]
         try:

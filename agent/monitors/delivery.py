@@ -121,7 +121,7 @@ class Delivery:
                 failures += 1
                 if failures == 1:
                     log.warning("keeping reports: %s", error)
-            except Exception:
+            except Exception:  # reports are kept, and tried again; the thread lives on
                 failures += 1
                 log.exception("cannot deliver reports, will try again")
             self._wanted.set()

@@ -75,7 +75,7 @@ def run(root: Path, leave: bool) -> int:
         stop_applications(root)
         if engine is not None:
             engine.remove_containers()
-        say("stopped")
+            say(f"stopped; what it wrote is in {root}, the next demo starts anew there")
 
 
 def tell(fleet: Fleet, engine: containers.Engine | None) -> int:
@@ -100,7 +100,8 @@ def tell(fleet: Fleet, engine: containers.Engine | None) -> int:
             status = max(status, show_containers(fleet, engine, boxes.result(), container_project))
     finally:
         beside.shutdown(wait=False)  # what it waits for ends with the fleet
-    print(f"release API   {fleet.api_url}/docs\n", flush=True)
+    print(f"release API   {fleet.api_url}/docs")
+    print(f"command line  {upgrade.command_line(fleet)}\n", flush=True)
     return status
 
 

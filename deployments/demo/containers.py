@@ -98,7 +98,7 @@ def find_engine(say: Callable[[str], None]) -> Engine | None:
         engine = Engine()
         engine.remove_containers()
     except DemoError as error:
-        say(f"the container project is left out: {error}")
+        say(f"the container project is left out, the rest goes on: {error}; start one (dockerd) to see it")
         return None
     return engine
 

@@ -1,8 +1,11 @@
 """The demo's story: register, install the first version, upgrade whoever has it, read back what came of it."""
 
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deployments.demo import application
@@ -10,7 +13,7 @@ from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet
 
 ENDED = ("completed", "failed", "cancelled", "rolled_back", "paused")
-STRATEGY = {"waves": [1, "100%"], "stable_for_s": 1, "health_timeout_s": 60}
+STRATEGY = {"waves": [1, "100%"], "stable_for_s": 2, "health_timeout_s": 60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,16 @@ def read_back(fleet: Fleet, project_id: str, ports: dict[str, int]) -> list[Row]
         survives = process.get("survives_agent_stop")
         rows.append(Row(client_id, before, row["version"], process.get("pid"), port, proven, survives))
     return sorted(rows, key=lambda row: row.client)
+
+
+def command_line(fleet: Fleet) -> str:
+    """What to type to ask this fleet's release API; the operator's token is in a file that only its owner reads."""
+    token = fleet.root / "operator.token"
+    token.touch(mode=0o600)
+    token.write_text(fleet.operator_token)
+    hoist = Path(sys.executable).with_name("hoist")
+    settings = f"HOIST_API_URL={fleet.api_url} HOIST_API_TOKEN_FILE={shlex.quote(str(token))}"
+    return f"{settings} {shlex.quote(str(hoist))} status {application.NAME}"
 
 
 def table(rows: list[Row]) -> str:

@@ -66,6 +66,16 @@ def check_survival(root, told):
         assert said == {True: "yes", False: "no", None: "?"}[outlived], told
 
 
+def check_command_line(root, told):
+    """What the demo says to type works as it stands, in any shell; the token is in nobody else's reach."""
+    (typed,) = re.findall(r"^command line +(.*)$", told, re.MULTILINE)
+    said = subprocess.run(typed, shell=True, capture_output=True, text=True, check=False, cwd="/", timeout=60)
+    assert said.returncode == 0, said
+    assert "0.65.5" in said.stdout
+    assert (root / "operator.token").stat().st_mode & 0o777 == 0o600
+    assert (root / "operator.token").read_text() not in told
+
+
 def agent_pid(root, client):
     """The client's agent among the demo's processes."""
     mine = f"HOIST_AGENT_CLIENT_ID={client}".encode()
@@ -99,6 +109,7 @@ def interrupt_one_that_stays(root, env, folder):
         )
         assert demo.poll() is None, err.read_text() + out.read_text()
         assert len(application_pids(root)) >= 3
+        check_command_line(root, out.read_text())
         check_survival(root, out.read_text())
         os.killpg(demo.pid, signal.SIGINT)  # to all of the terminal's foreground, as the key does
         assert demo.wait(30) == 0, err.read_text()

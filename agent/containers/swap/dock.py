@@ -156,7 +156,7 @@ class Dock:
                 # It ends at this moment: the engine refuses ("task … not found") until it has noticed.
                 if not left or "task" not in str(error) or "not found" not in str(error):
                     raise
-                time.sleep(POLICY_RETRY_S)
+                time.sleep(POLICY_RETRY_S)  # in the swap's own thread
 
     def stop(self, own: Own) -> None:
         """Stop it, with its own stop timeout, for good; one that is gone is fine."""

@@ -29,7 +29,7 @@ class PuttingBack(Steps):
         left = self._try(self._stop_new)
         try:
             said = self._stubbornly(self._restore_previous)
-        except Exception as error:
+        except Exception as error:  # whatever it is: that nothing serves must be said
             raise SwapFailed(f"{why}; {self._what_serves_not(error)}") from error
         left = self._try(self._remove_new) or left
         return f"{why}; {said}" + (f"; the new one may be left: {left}" if left else "")

@@ -78,7 +78,7 @@ class Steps:
                 return step(*args, **more)
             except SwapAbandoned:
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever it is, a service depends on the step
                 if time.monotonic() > deadline:
                     raise
                 self._notes.tell_once(f"{error or type(error).__name__}: trying again")

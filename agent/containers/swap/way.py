@@ -148,7 +148,7 @@ class ContainerWay:
             code, why = _outcome(swap, back, request, notes, paths)
         except SwapAbandoned:
             return False
-        except Exception as error:
+        except Exception as error:  # a fault of ours: the execution ends all the same, and says so
             log.exception("cannot go on with execution %s", record.execution_id)
             code, why = FAILED, f"the agent failed at it: {type(error).__name__}: {error}"[:1000]
         try:
@@ -177,7 +177,7 @@ def _outcome(
         write_durably(paths.deployed, deployed.model_dump_json().encode())
     except SwapAbandoned:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, the previous one is put back
         if not isinstance(error, (SwapFailed, SwapEnded, EngineUnavailable)):
             log.exception("execution %s failed at something unexpected", request.execution_id)
         why = _said(error, request)
