@@ -75,7 +75,7 @@ def run(root: Path, leave: bool) -> int:
         stop_applications(root)
         if engine is not None:
             engine.remove_containers()
-            say(f"stopped; what it wrote is in {root}, the next demo starts anew there")
+        say(f"stopped; what it wrote is in {root}, the next demo starts anew there")
 
 
 def tell(fleet: Fleet, engine: containers.Engine | None) -> int:
