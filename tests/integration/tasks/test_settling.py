@@ -29,7 +29,7 @@ async def beat():
 
 
 async def leave_unknown(shop):
-    """c1's agent goes away while its script runs, and stays away for longer than it is asked."""
+    """c1's agent goes away while its script runs, and stays away for longer than it is asked; the script ends."""
     shop.client("c1").behaviour = Behaviour(lasts_s=1)
     task_id = shop.plan(client_ids=["c1"], auto_select_clients=False)
     running = asyncio.create_task(upgrade(deploy_task_id=task_id, return_state=True))
@@ -39,6 +39,8 @@ async def leave_unknown(shop):
     await running
     assert shop.statuses(task_id) == {"c1": "unknown"}
     assert shop.task(task_id).status == "failed"
+    (execution_id,) = shop.client("c1").scripts_run
+    await asyncio.wait_for(shop.client("c1").ended[execution_id].wait(), 10)
     return task_id
 
 
