@@ -75,16 +75,23 @@ class Steps(Generic[G]):
     def write(self, **changes: Any) -> None:
         """On disk when this returns; nothing where nothing changes. Raises Abandoned, Ended, OSError.
 
-        An ending keeps nothing from beginning to put back: that is what it asks for.
+        An ending keeps nothing from beginning to put back: that is what it asks for. Nor does a full disk: an agent that
+        dies meanwhile then has an older progress to go on from, and fails at the same place once more.
         """
         changed = self.now.model_copy(update=changes)
-        if changed.phase == "revert":
+        reverting = changed.phase == "revert"
+        if reverting:
             self._check_abandoned()
         else:
             self.check()
-        if changed != self.now:
+        if changed == self.now:
+            return
+        try:
             write_durably(self._file, changed.model_dump_json().encode())
-            self.now = changed
+        except OSError:
+            if not reverting:
+                raise
+        self.now = changed
 
     def check(self) -> None:
         """Raise Abandoned or Ended where it is to end now."""
@@ -124,15 +131,19 @@ class Steps(Generic[G]):
 
     def tell(self, line: str) -> None:
         """A line of the execution's output. A full disk keeps nothing from going on."""
-        try:
-            descriptor = os.open(self._output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(f"hoist: {line}\n".encode())
-        except OSError:
-            return
+        self.append(f"hoist: {line}\n".encode())
 
     def tell_once(self, line: str) -> None:
         """The same, unless it was told already."""
         if line not in self._told:
             self._told.add(line)
             self.tell(line)
+
+    def append(self, content: bytes) -> None:
+        """To the execution's output, as it is; a full disk takes nothing."""
+        try:
+            descriptor = os.open(self._output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+        except OSError:
+            return

@@ -138,10 +138,25 @@ class ThreadWay(ABC):
         try:
             if why is not None:
                 write_durably(paths.failure, why.encode())
-            write_durably(paths.status, f"{code:<14}.\n".encode())
+        except OSError as error:
+            log.error("cannot write why execution %s failed: %s", record.execution_id, error)
+        try:
+            _write_status(paths, code)
         except OSError as error:
             log.error("cannot write how execution %s ended: %s", record.execution_id, error)
         return True
+
+
+def _write_status(paths: ExecutionPaths, code: int) -> None:
+    """In place of the placeholder, which needs no room on a full disk."""
+    content = f"{code:<14}.\n".encode()
+    try:
+        with paths.status.open("r+b") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        write_durably(paths.status, content)
 
 
 def _state_of(code: int | None, ended_by: str | None) -> ExecutionState:

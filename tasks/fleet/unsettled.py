@@ -111,7 +111,7 @@ def _shortened(release: Release) -> Release:
     """It has been there for a while already: a round is not spent on one client."""
     update = {
         "stable_for_s": min(release.strategy.stable_for_s, LONGEST_PROOF_S),
-        "health_timeout_s": LONGEST_PROOF_S,
+        "health_timeout_s": min(release.strategy.health_timeout_s, LONGEST_PROOF_S),
     }
     return replace(release, strategy=release.strategy.model_copy(update=update))
 

@@ -19,7 +19,7 @@ from agent.containers.swap.creating import (
     labels_of,
     restart_policy_of,
 )
-from agent.containers.swap.errors import SwapFailed
+from agent.executions.steps import StepFailed
 from agent.wire.containers import ContainerDeployRequest, NetworkAttachment
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _STOP_TIMEOUT_S = 10
 class Dock:
     """One project's containers of one client on the engine.
 
-    Every method raises EngineUnavailable while the engine can't be asked, and SwapFailed where it refuses.
+    Every method raises EngineUnavailable while the engine can't be asked, and StepFailed where it refuses.
     """
 
     def __init__(self, engine: Engine, project_id: str, client_id: str) -> None:
@@ -50,7 +50,7 @@ class Dock:
             try:
                 yield api
             except docker.errors.APIError as error:
-                raise SwapFailed(f"cannot {what}: {error.explanation or error}"[:1000]) from error
+                raise StepFailed(f"cannot {what}: {error.explanation or error}"[:1000]) from error
 
     def own(self) -> list[Own]:
         """Every container with this project's and this client's labels."""
@@ -152,7 +152,7 @@ class Dock:
                 with self._api(f"change the restart policy of {own.name}") as api:
                     api.update_container(own.container_id, restart_policy=policy)
                 return
-            except SwapFailed as error:
+            except StepFailed as error:
                 # It ends at this moment: the engine refuses ("task … not found") until it has noticed.
                 if not left or "task" not in str(error) or "not found" not in str(error):
                     raise
@@ -167,7 +167,7 @@ class Dock:
             self.let_restart(own, on=False)
             with self._api(f"stop {own.name}") as api:
                 api.stop(own.container_id, timeout=timeout_s)
-        except SwapFailed as error:
+        except StepFailed as error:
             if not isinstance(error.__cause__, docker.errors.NotFound):
                 raise
 
@@ -194,7 +194,7 @@ class Dock:
         try:
             with self._api("read its log") as api:
                 return bytes(api.logs(container_id, tail=LOG_LINES))
-        except SwapFailed:
+        except StepFailed:
             return b""
 
 

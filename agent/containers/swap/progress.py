@@ -1,11 +1,10 @@
 """How far a swap is: on disk before each step, so that an agent that died goes on from there."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agent.disk import write_durably
+from agent.executions.steps import Progress
 
 Phase = Literal[
     "begin",
@@ -32,14 +31,11 @@ class Previous(BaseModel):
     name: str
 
 
-class Progress(BaseModel):
+class SwapProgress(Progress):
     """`container_id` None: not made yet. `kept`: it is one that was kept, so a failure stops it and removes nothing.
 
-    `gap_began`, `gap_ended`: Unix times between which nothing served. `committed`: from here on it is never undone.
-    `unseen`: it failed before it knew what runs. `creating`: the engine was asked to make one, and has not answered.
+    `gap_began`, `gap_ended`: Unix times between which nothing served. `unseen`: it failed before it knew what runs. `creating`: the engine was asked to make one, and has not answered.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     phase: Phase = "begin"
     previous: tuple[Previous, ...] = ()
@@ -50,8 +46,6 @@ class Progress(BaseModel):
     gap_first: bool = False
     gap_began: float | None = None
     gap_ended: float | None = None
-    committed: bool = False
-    why: str | None = None
     log_shown: bool = False
     unseen: bool = False
     creating: bool = False
@@ -62,16 +56,3 @@ class Progress(BaseModel):
         if self.gap_began is None or self.gap_ended is None:
             return 0
         return max(0, round((self.gap_ended - self.gap_began) * 1000))
-
-
-def read_progress(path: Path) -> Progress:
-    """What is on disk, or a beginning. Raises OSError, and ValueError where it can't be understood."""
-    try:
-        return Progress.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Progress()
-
-
-def write_progress(path: Path, progress: Progress) -> None:
-    """On disk when this returns. Raises OSError."""
-    write_durably(path, progress.model_dump_json().encode())

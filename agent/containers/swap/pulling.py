@@ -7,8 +7,8 @@ from typing import Any
 
 from agent.containers.errors import EngineUnavailable
 from agent.containers.swap.dock import Dock
-from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.notes import Notes
+from agent.executions.steps import StepFailed
 from agent.wire.containers import ContainerDeployRequest
 
 LOOK_S = 0.5
@@ -31,16 +31,16 @@ class Pull:
         self._breaks = 0
 
     def get(self) -> str:
-        """The image's own digest (sha256:…), once the engine has it. Raises SwapFailed, SwapEnded and EngineUnavailable."""
+        """The image's own digest (sha256:…), once the engine has it. Raises StepFailed, Ended and EngineUnavailable."""
         config = self._config
         there = self._dock.image_id(config.image)
         if config.pull == "never" and there is None:
-            raise SwapFailed(f"image {config.image} is not on this host, and is never pulled")
+            raise StepFailed(f"image {config.image} is not on this host, and is never pulled")
         if config.pull == "always" or there is None:
             self._fetch()
             there = self._dock.image_id(config.image)
         if there is None:
-            raise SwapFailed(f"image {config.image} was pulled, and is not there all the same")
+            raise StepFailed(f"image {config.image} was pulled, and is not there all the same")
         return there
 
     def _fetch(self) -> None:
@@ -52,9 +52,9 @@ class Pull:
             self._breaks += 1
             if self._breaks < MOST_BREAKS:
                 raise
-            raise SwapFailed(f"cannot pull {image}: the engine broke off {self._breaks} times") from error
+            raise StepFailed(f"cannot pull {image}: the engine broke off {self._breaks} times") from error
         if not str(last.get("status", "")).startswith("Status: "):
-            raise SwapFailed(f"cannot pull {image}: the engine ended its answer before it was through")
+            raise StepFailed(f"cannot pull {image}: the engine ended its answer before it was through")
 
     def _listen(self) -> Said:
         """The engine's last line: "Status: …" is how a pull that succeeded ends, and nothing else does."""
@@ -68,7 +68,7 @@ class Pull:
                     raise line
                 problem = line.get("error") or (line.get("errorDetail") or {}).get("message")
                 if problem:
-                    raise SwapFailed(f"cannot pull {self._config.image}: {problem}"[:1000])
+                    raise StepFailed(f"cannot pull {self._config.image}: {problem}"[:1000])
                 last = line
         finally:
             answer.leave()
@@ -89,7 +89,7 @@ class Pull:
         try:
             for line in self._dock.pull(self._config.image, credentials, answer.begin):
                 heard.put(line)
-        except (SwapFailed, EngineUnavailable) as error:
+        except (StepFailed, EngineUnavailable) as error:
             heard.put(error)  # raised where it is listened to
         finally:
             heard.put(None)

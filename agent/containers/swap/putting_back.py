@@ -3,8 +3,8 @@
 import time
 
 from agent.containers.swap.choosing import RUNNING, Own
-from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.steps import Steps
+from agent.executions.steps import StepFailed
 
 PORT_TAKEN = "port is already allocated"
 """The engine's own book of ports says so; a port that another program has is `address already in use`."""
@@ -18,8 +18,8 @@ class PuttingBack(Steps):
     def put_back(self, why: str) -> str:
         """After a failure: the new one is stopped, its last log lines are kept, the previous one serves. What is true now, in words.
 
-        Whatever goes wrong with the new one, the previous one is started. Raises SwapFailed where that could not be
-        done, saying that nothing serves; SwapAbandoned.
+        Whatever goes wrong with the new one, the previous one is started. Raises StepFailed where that could not be
+        done, saying that nothing serves; Abandoned.
         """
         self._notes.write(
             phase="revert", why=why, unseen=self._notes.now.unseen or self._notes.now.phase == "begin"
@@ -30,7 +30,7 @@ class PuttingBack(Steps):
         try:
             said = self._stubbornly(self._restore_previous)
         except Exception as error:  # whatever it is: that nothing serves must be said
-            raise SwapFailed(f"{why}; {self._what_serves_not(error)}") from error
+            raise StepFailed(f"{why}; {self._what_serves_not(error)}") from error
         left = self._try(self._remove_new) or left
         return f"{why}; {said}" + (f"; the new one may be left: {left}" if left else "")
 
@@ -100,10 +100,10 @@ class PuttingBack(Steps):
         return f"{names} serves as before{doubt}"
 
     def _doubt_about(self, own: Own) -> str:
-        """What is not well with it, as it is seen now. Raises SwapFailed where it does not run."""
+        """What is not well with it, as it is seen now. Raises StepFailed where it does not run."""
         state = self._patiently(self._dock.inspect, own.container_id, own.name)["State"]
         if state["Status"] not in RUNNING:
-            raise SwapFailed(f"{own.name} does not run: it is {state['Status']} ({state.get('ExitCode')})")
+            raise StepFailed(f"{own.name} does not run: it is {state['Status']} ({state.get('ExitCode')})")
         health = (state.get("Health") or {}).get("Status")
         if health == "starting":
             return f"; the health check of {own.name} has not passed yet"

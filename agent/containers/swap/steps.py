@@ -8,13 +8,12 @@ from typing import ParamSpec, TypeVar
 from agent.containers.errors import EngineUnavailable
 from agent.containers.swap.choosing import Own
 from agent.containers.swap.dock import Dock
-from agent.containers.swap.errors import SwapAbandoned, SwapFailed
 from agent.containers.swap.notes import Notes
+from agent.executions.steps import Abandoned, StepFailed
 from agent.wire.containers import ContainerDeployRequest
 
 T = TypeVar("T")
 P = ParamSpec("P")
-ENGINE_RETRY_S = 1.0
 STUBBORN_S, STUBBORN_RETRY_S = 20.0, 1.0
 """How long an engine that refuses is asked again where something has to be put back or tidied up."""
 REVERT_PATIENCE_S = 120.0
@@ -50,7 +49,7 @@ class Steps:
             (one for one in self._patiently(self._dock.own) if one.container_id == container_id), None
         )
         if found is None:
-            raise SwapFailed(f"the container {container_id[:12]} is gone")
+            raise StepFailed(f"the container {container_id[:12]} is gone")
         return found
 
     def _previous(self) -> list[Own]:
@@ -59,16 +58,7 @@ class Steps:
 
     def _patiently(self, step: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
         """The step, tried again while the engine is away: until the swap is ended, or for a while once it must not be."""
-        deadline = time.monotonic() + REVERT_PATIENCE_S
-        while True:
-            self._notes.check()
-            try:
-                return step(*args, **more)
-            except EngineUnavailable as error:
-                if not self._notes.may_end and time.monotonic() > deadline:
-                    raise
-                self._notes.tell_once(f"{error}: trying again")
-                self._notes.sleep(ENGINE_RETRY_S)
+        return self._notes.patiently(EngineUnavailable, REVERT_PATIENCE_S, step, *args, **more)
 
     def _stubbornly(self, step: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
         """The step, tried again for a while whatever goes wrong: a service depends on it."""
@@ -76,7 +66,7 @@ class Steps:
         while True:
             try:
                 return step(*args, **more)
-            except SwapAbandoned:
+            except Abandoned:
                 raise
             except Exception as error:  # whatever it is, a service depends on the step
                 if time.monotonic() > deadline:
@@ -88,7 +78,7 @@ class Steps:
         """Do it; why it could not be done, or None."""
         try:
             self._stubbornly(step)
-        except SwapAbandoned:
+        except Abandoned:
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, what depends on it goes on, and it is told)
             return str(error) or type(error).__name__

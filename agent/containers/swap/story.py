@@ -4,11 +4,11 @@ import time
 from datetime import UTC, datetime
 
 from agent.containers.swap.choosing import RUNNING, in_the_way, kept_of, to_prune
-from agent.containers.swap.errors import SwapFailed
 from agent.containers.swap.health import Health, judge
 from agent.containers.swap.progress import Previous
 from agent.containers.swap.pulling import Pull
 from agent.containers.swap.steps import Steps
+from agent.executions.steps import StepFailed
 from agent.naming import NamingError, make_name
 from agent.wire.executions import DeployedContainer
 
@@ -21,7 +21,7 @@ class Swap(Steps):
     def put_in_place(self) -> DeployedContainer:
         """From whatever was done already to the new container serving alone.
 
-        Raises SwapFailed and SwapEnded before it took over (see putting_back.py), SwapAbandoned at any time.
+        Raises StepFailed and Ended before it took over (see putting_back.py), Abandoned at any time.
         """
         if not self._notes.now.committed:
             self._find_previous()
@@ -100,7 +100,7 @@ class Swap(Steps):
     def _ask_for(self, name: str) -> bool:
         try:
             container_id = self._patiently(self._dock.create, self._request, name)
-        except SwapFailed:
+        except StepFailed:
             self._notes.write(creating=False)
             raise
         if container_id is not None:
@@ -113,7 +113,7 @@ class Swap(Steps):
         if request.name is not None and request.name not in tried:
             return request.name
         if request.naming is None:
-            raise SwapFailed(
+            raise StepFailed(
                 f"the name {request.name} is taken, and there is no naming to make another one of"
             )
         try:
@@ -125,7 +125,7 @@ class Swap(Steps):
                 taken=self._patiently(self._dock.names) | tried,
             )
         except NamingError as error:
-            raise SwapFailed(str(error)) from error
+            raise StepFailed(str(error)) from error
 
     def _start(self) -> None:
         if self._notes.now.phase in ("wait", "switch"):
@@ -142,7 +142,7 @@ class Swap(Steps):
             seen = self._patiently(self._dock.inspect, container_id, name)
             verdict = judge(seen, self._request.stable_for_s, datetime.now(UTC))
             if verdict.health is Health.FAILED:
-                raise SwapFailed(f"{name} is not well: {verdict.why}")
+                raise StepFailed(f"{name} is not well: {verdict.why}")
             if verdict.health is Health.WELL:
                 self._notes.tell(f"{name} is well: {verdict.why}")
                 break

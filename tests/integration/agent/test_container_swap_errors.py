@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from agent.containers.swap import notes, putting_back, steps, story, way
+from agent.containers.swap import putting_back, story, way
+from agent.containers.swap import steps as swap_steps
+from agent.executions import steps, threads
 from agent.executions.paths import ExecutionPaths
 from agent.wire.containers import ContainerDeployRequest
+from agent.wire.executions import DeployedContainer
 from tests.memory_engine import Calls, MemoryEngine, refusal
 
 VERBS = ("create", "connect", "disconnect", "start", "update", "stop", "remove")
@@ -34,8 +36,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(story, "POLL_S", 0.0005)
     for name, value in {"LATE_CREATE_S": 0.002, "LOOK_S": 0.0005}.items():
         monkeypatch.setattr(putting_back, name, value)
-    for name in ("ENGINE_RETRY_S", "STUBBORN_RETRY_S"):
-        monkeypatch.setattr(steps, name, 0.0005)
+    monkeypatch.setattr(steps, "RETRY_S", 0.0005)
+    monkeypatch.setattr(swap_steps, "STUBBORN_RETRY_S", 0.0005)
     monkeypatch.setattr("os.fsync", lambda _: None)  # this is about order, not about power
 
 
@@ -43,20 +45,15 @@ def quick(monkeypatch):
 def engine(monkeypatch) -> MemoryEngine:
     """Its calls count what the swap writes, too."""
     made = MemoryEngine()
-    write, durably = notes.write_progress, way.write_durably
-
-    def write_progress(path: Path, progress: Any) -> None:
-        made.calls.note("before write")
-        write(path, progress)
-        made.calls.note("after write")
+    durably = steps.write_durably
 
     def write_durably(path: Path, content: bytes) -> None:
         made.calls.note(f"before {path.name}")
         durably(path, content)
         made.calls.note(f"after {path.name}")
 
-    monkeypatch.setattr(notes, "write_progress", write_progress)
-    monkeypatch.setattr(way, "write_durably", write_durably)
+    for module in (steps, threads, way):
+        monkeypatch.setattr(module, "write_durably", write_durably)
     return made
 
 
@@ -99,6 +96,11 @@ def prepare(engine: MemoryEngine, folder: Path, kind: str, *, gap: bool) -> Exec
             engine.sick |= {key for key, box in engine.boxes.items() if box.image == "1.0"}
         return deploy(engine, folder, "e9", "1.0", gap=gap, operation="rollback")
     return deploy(engine, folder, "e9", "sick" if "sick" in kind else "1.1", gap=gap)
+
+
+def why_of(paths: ExecutionPaths) -> str:
+    """Why it failed; empty where it did not."""
+    return paths.failure.read_text() if paths.failure.exists() else ""
 
 
 def serving(engine: MemoryEngine) -> list[tuple[str, bool, str]]:
@@ -164,7 +166,7 @@ def answer_oddly(what: str) -> None:
 def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap, strike):
     for at, paths in tries(engine, tmp_path, kind, gap, strike):
         carry_out(engine, paths)
-        where = f"failed at call {at}: {engine.calls.struck}: {way._text_of(paths)}"
+        where = f"failed at call {at}: {engine.calls.struck}: {why_of(paths)}"
         found = serving(engine)
         assert len(found) == 1, where
         version, reached, policy = found[0]
@@ -173,17 +175,17 @@ def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap
         if succeeded:
             assert version == SERVES_AFTER[kind], where
         elif f"{engine.calls.struck}".endswith(" error"):
-            assert not paths.failure.exists() or "serves" in way._text_of(paths), where  # why was not written
+            assert not why_of(paths) or "serves" in why_of(paths), where  # why was not written
         elif f"{engine.calls.struck}".endswith("container.json"):
-            assert "serves, but" in way._text_of(paths), where
+            assert "serves, but" in why_of(paths), where
         else:
-            assert "serves" in way._text_of(paths) or "nothing was changed" in way._text_of(paths), where
+            assert "serves" in why_of(paths) or "nothing was changed" in why_of(paths), where
 
 
 def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing(
     engine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(steps, "STUBBORN_S", 0.01)
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.01)
     paths = prepare(engine, tmp_path, "sick update", gap=True)
     started = engine.start
 
@@ -195,12 +197,12 @@ def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing
     engine.start = start
     carry_out(engine, paths)
     assert serving(engine) == []
-    assert "NOTHING SERVES" in way._text_of(paths)
-    assert "docker start shop-prod-1" in way._text_of(paths)
+    assert "NOTHING SERVES" in why_of(paths)
+    assert "docker start shop-prod-1" in why_of(paths)
 
 
 def test_previous_one_that_ends_at_once_is_not_said_to_serve(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "STUBBORN_S", 0.01)
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.01)
     paths = prepare(engine, tmp_path, "sick update", gap=True)
     started = engine.start
 
@@ -212,8 +214,8 @@ def test_previous_one_that_ends_at_once_is_not_said_to_serve(engine, tmp_path, m
     engine.start = start
     carry_out(engine, paths)
     assert serving(engine) == []
-    assert "NOTHING SERVES" in way._text_of(paths)
-    assert "serves again" not in way._text_of(paths)
+    assert "NOTHING SERVES" in why_of(paths)
+    assert "serves again" not in why_of(paths)
 
 
 def test_gap_lasts_until_its_aliases_lead_to_the_new_one(engine, tmp_path, monkeypatch):
@@ -228,7 +230,7 @@ def test_gap_lasts_until_its_aliases_lead_to_the_new_one(engine, tmp_path, monke
     engine.connect_container_to_network = connect
     began = time.time()
     carry_out(engine, paths)
-    gap_s = way._deployed_of(paths).gap_ms / 1000
+    gap_s = DeployedContainer.model_validate_json(paths.deployed.read_bytes()).gap_ms / 1000
     assert 0.2 <= gap_s <= time.time() - began
 
 
@@ -236,4 +238,4 @@ def test_gap_ends_when_it_is_well_where_no_alias_leads_to_it(engine, tmp_path):
     carry_out(engine, deploy(engine, tmp_path, "e0", "1.0", gap=True, networks=[]))
     paths = deploy(engine, tmp_path, "e1", "1.1", gap=True, networks=[])
     carry_out(engine, paths)
-    assert way._deployed_of(paths).gap_ms is not None
+    assert DeployedContainer.model_validate_json(paths.deployed.read_bytes()).gap_ms is not None

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 import uvicorn
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
 from sqlalchemy import select
 
@@ -35,9 +37,11 @@ QUICK = {"waves": ["100%"], "stable_for_s": 0, "health_timeout_s": 1}
 
 @pytest.fixture(scope="session")
 def prefect_api(prefect_server) -> Iterator[str]:  # noqa: F811 (the fixture)
-    """Flows in this process talk to a real server."""
+    """Flows in this process talk to a real server; what they still have to say is said before it stops."""
     with temporary_settings({PREFECT_API_URL: prefect_server.url, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
         yield prefect_server.url
+        APILogWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)
 
 
 @dataclass
