@@ -42,7 +42,10 @@ class Refused(PermanentApiError):
         self.headers = headers
 
 
-WRONG_CREDENTIALS = "cannot accept the request: no or wrong credentials"
+WRONG_CREDENTIALS = (
+    "cannot accept the request: no token, or one that is nobody's here; send `Authorization: Bearer …` with a named token of"
+    " this API (HOIST_API_TOKENS_FILE), or with the operator's, which it keeps in ~/.hoist/operator.token on its host"
+)
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hoist"'}
 
 

@@ -105,6 +105,6 @@ def _keep_doing(chore: Chore, parts: Parts, ending: threading.Event) -> None:
             chore.do(parts, ending)
         except (DatabaseError, SQLAlchemyError) as error:
             log.warning("cannot %s: %s", chore.name, type(error).__name__)
-        except Exception:
-            log.exception("cannot %s", chore.name)  # the outermost loop: the next round may work
+        except Exception:  # the outermost loop: the next round may work
+            log.exception("cannot %s", chore.name)
         ending.wait(chore.every_s)

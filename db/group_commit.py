@@ -101,7 +101,7 @@ class GroupCommit:
                     with session.begin_nested():
                         answer = write.do(session)
                         session.flush()
-                except Exception as error:
+                except Exception as error:  # answered to whoever asked for this write; the others go on
                     if not session.get_transaction() or not session.is_active:
                         raise
                     outcomes.append((None, error))

@@ -13,6 +13,6 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
   "$python" -m pip --python "$venv/bin/python" install -q pip 2>/dev/null || { echo "this Python has no pip: apt-get install python3-venv, then make install again" >&2; exit 1; }
 fi
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check uv
-echo "installing the locked dependencies"
+echo "installing the locked dependencies (the first time: about a minute)"
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes --compile-bytecode -r requirements.lock
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps -e .

@@ -57,7 +57,7 @@ class Watch:
     async def _look_safely(self, look: Look) -> bool:
         try:
             return await self._look(look)
-        except Exception as error:
+        except Exception as error:  # a fault of ours: the next look tries again
             log.exception("cannot report the processes of %s", self.monitor.project_id)
             self.last_error = f"cannot report: {type(error).__name__}"
             return True

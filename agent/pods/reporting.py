@@ -75,7 +75,7 @@ class _Selection:
             if self.last_error is None:
                 log.warning("%s", refused.problem.detail)
             self.last_error = refused.problem.detail
-        except Exception as error:
+        except Exception as error:  # a fault of ours: the next round tries again
             log.exception("cannot report the pods")
             self.last_error = f"cannot report the pods: {type(error).__name__}"
         return True

@@ -94,7 +94,7 @@ class PodWatch:
                 continue
             except ClusterError as error:
                 log.info("cannot watch %s, will try again: %s", self._selection.words, error)
-            except Exception:
+            except Exception:  # whatever it was, the pods are watched on
                 log.exception("cannot watch %s, will begin anew", self._selection.words)
                 self._version = ""
             finally:

@@ -85,7 +85,8 @@ def _token(environ: Mapping[str, str]) -> tuple[str, str]:
         return path.read_text().strip(), str(path)
     except FileNotFoundError:
         raise WrongUsage(
-            f"cannot find a token: set {PREFIX}TOKEN or {PREFIX}TOKEN_FILE; {path} is not there"
+            f"cannot find a token: {path} is not there; the release API makes one in ~/.hoist/operator.token of its host"
+            f" when it starts without any: copy that file, or set {PREFIX}TOKEN_FILE or {PREFIX}TOKEN"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage(f"cannot read the token in {path}: {type(error).__name__}") from error
