@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -57,11 +58,12 @@ class Box:
 
 @dataclass
 class MemoryEngine:
-    """Images whose name has `sick` in it never get healthy. A port is one container's at a time."""
+    """Images whose name has `sick` in it never get healthy. A port is one container's at a time. `lost`: never start again."""
 
     calls: Calls = field(default_factory=Calls)
     boxes: dict[str, Box] = field(default_factory=dict)
     sick: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     _made: int = 0
     _stopped: int = 0
 
@@ -69,6 +71,7 @@ class MemoryEngine:
         """As new."""
         self.boxes.clear()
         self.sick.clear()
+        self.lost.clear()
         self._made = self._stopped = 0
 
     @contextmanager
@@ -100,7 +103,8 @@ class MemoryEngine:
         state["StartedAt"] = "2026-01-01T00:00:00Z"
         if box.state == "running":
             health = "unhealthy" if "sick" in box.image or key in self.sick else "healthy"
-            state["Health"] = {"Status": health, "FailingStreak": 3}
+            now = datetime.now(UTC).isoformat()
+            state["Health"] = {"Status": health, "FailingStreak": 3, "Log": [{"Start": now}]}
         return {
             "Id": key,
             "Name": f"/{box.name}",
@@ -145,6 +149,8 @@ class MemoryEngine:
         running = [one for one in self.boxes.values() if one.state == "running" and one is not box]
         if box.port and any(one.port for one in running):
             raise refusal(500, "port is already allocated")
+        if key in self.lost:
+            raise refusal(500, "OCI runtime create failed")
         box.state = "running"
         self.calls.note("after start")
 

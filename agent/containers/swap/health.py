@@ -54,6 +54,16 @@ def judge(seen: dict[str, Any], stable_for_s: float, now: datetime) -> Verdict:
     )
 
 
+def has_been_checked(seen: dict[str, Any], since: datetime) -> bool | None:
+    """Whether its health check has begun, and ended, once more since then; None where it has none."""
+    check = seen["State"].get("Health")
+    if not check or check.get("Status") in (None, "none"):
+        return None
+    last = (check.get("Log") or [{}])[-1]
+    began = as_time(last.get("Start"))
+    return began is not None and began >= since
+
+
 def _judge_check(check: dict[str, Any], now: datetime) -> Verdict:
     status = check["Status"]
     if status == "healthy":

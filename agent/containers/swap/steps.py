@@ -20,6 +20,10 @@ REVERT_PATIENCE_S = 120.0
 """How long an engine that is down is waited for where something has to be put back, or a switch to be finished."""
 
 
+class NotServing(StepFailed):
+    """The new one had taken over, and does not run any more."""
+
+
 class Steps:
     """One container deployment. Every step may be done again: it looks at what the engine really has.
 

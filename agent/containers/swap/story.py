@@ -3,16 +3,21 @@
 import time
 from datetime import UTC, datetime
 
-from agent.containers.swap.choosing import RUNNING, in_the_way, kept_of, to_prune
-from agent.containers.swap.health import Health, judge
+from agent.containers.errors import EngineUnavailable
+from agent.containers.swap.choosing import in_the_way, kept_of, to_prune
+from agent.containers.swap.health import Health, has_been_checked, judge
 from agent.containers.swap.progress import Previous
 from agent.containers.swap.pulling import Pull
-from agent.containers.swap.steps import Steps
-from agent.executions.steps import StepFailed
+from agent.containers.swap.steps import NotServing, Steps
+from agent.executions.steps import Abandoned, StepFailed
 from agent.naming import NamingError, make_name
 from agent.wire.executions import DeployedContainer
 
 POLL_S = 0.3
+SETTLE_S = 2.0
+"""How long one without a health check is watched once it has its aliases."""
+CHECK_WITHIN_S = 60.0
+"""How long the next run of a health check is waited for then."""
 
 
 class Swap(Steps):
@@ -160,24 +165,49 @@ class Swap(Steps):
             )
 
     def _switch(self) -> None:
-        """Its end is where the new one has taken over: from there on nothing is undone."""
+        """Its end is where the new one has taken over."""
         container_id, name = self._new()
         self._notes.write(phase="switch")
         self._patiently(self._dock.set_aliases, container_id, self._config.networks, on=True)
         self._end_gap(time.time())
         self._notes.check()
+        if any(one.aliases for one in self._config.networks):
+            self._stay_well()
         self._notes.write(committed=True)
         self._notes.tell(f"{name} serves")
 
+    def _stay_well(self) -> None:
+        """To give it aliases the engine cuts its connections: it is looked at once more while the one before still runs."""
+        container_id, name = self._new()
+        switched_at = datetime.now(UTC)
+        until = time.monotonic() + CHECK_WITHIN_S
+        while True:
+            seen = self._patiently(self._dock.inspect, container_id, name)
+            verdict = judge(seen, self._request.stable_for_s, datetime.now(UTC))
+            if verdict.health is Health.FAILED:
+                self._notes.write(gap_ended=None)
+                raise StepFailed(f"{name} is not well since it has its aliases: {verdict.why}")
+            over = (datetime.now(UTC) - switched_at).total_seconds()
+            checked = has_been_checked(seen, switched_at)
+            if over >= min(SETTLE_S, self._request.stable_for_s) if checked is None else checked:
+                return
+            if time.monotonic() > until:
+                self._notes.tell(f"{name} was not checked again within {CHECK_WITHIN_S:g} s, and runs")
+                return
+            self._notes.sleep(POLL_S)
+
     def _finish(self) -> DeployedContainer:
-        """Tidy up. The new one serves: what can't be tidied up is said, and makes no failure of it."""
-        steps = [self._keep_serving, self._prune, self._keep_serving]
-        if not self._notes.now.gap_first:
-            steps.insert(1, lambda: self._stop_previous("stop_previous"))
+        """Tidy up. What can't be tidied up is said, and makes no failure of it.
+
+        Raises NotServing where the new one does not run any more: to be put back where there is something to go back to.
+        """
+        self._keep_serving()
+        steps = [self._prune] if self._notes.now.gap_first else [self._stop_all_previous, self._prune]
         for step in steps:
             problem = self._try(step)
             if problem:
                 self._notes.tell(f"WARNING: {self._notes.now.name} serves, but {problem}")
+        self._keep_serving()
         container_id, name = self._new()
         now = self._notes.now
         return DeployedContainer(
@@ -190,11 +220,29 @@ class Swap(Steps):
         )
 
     def _keep_serving(self) -> None:
+        try:
+            self._stubbornly(self._start_again)
+        except (Abandoned, EngineUnavailable):
+            raise
+        except Exception as error:  # whatever it is: what took over does not serve
+            why = f"{self._notes.now.name} took over, and does not run any more: {error or type(error).__name__}"
+            if not self._notes.now.previous or self._previous():
+                self._notes.write(phase="revert", why=why, committed=False, gap_ended=None)
+            raise NotServing(why) from error
+
+    def _start_again(self) -> None:
         """An engine that is killed and comes back ends what ran, and starts not all of it again."""
         container_id, name = self._new()
-        if self._patiently(self._dock.inspect, container_id, name)["State"]["Status"] not in RUNNING:
+        status = self._patiently(self._dock.inspect, container_id, name)["State"]["Status"]
+        if status in ("running", "paused"):
+            return
+        if status != "restarting":
             self._notes.tell(f"{name} was found stopped: starting it again")
             self._patiently(self._dock.start, container_id, name)
+        self._wait_until_well()
+
+    def _stop_all_previous(self) -> None:
+        self._stop_previous("stop_previous")
 
     def _stop_previous(self, phase: str) -> None:
         now = self._notes.now

@@ -10,6 +10,7 @@ from agent.containers.swap.dock import Dock
 from agent.containers.swap.notes import Notes
 from agent.containers.swap.progress import SwapProgress
 from agent.containers.swap.putting_back import PuttingBack
+from agent.containers.swap.steps import NotServing
 from agent.containers.swap.story import Swap
 from agent.containers.threads import DaemonThreads
 from agent.disk import write_durably
@@ -86,7 +87,7 @@ def _outcome(
             log.exception("execution %s failed at something unexpected", request.execution_id)
         why = _said(error, request)
         if notes.now.committed:
-            return FAILED, f"{notes.now.name} serves, but {why}"
+            return FAILED, why if isinstance(error, NotServing) else f"{notes.now.name} serves, but {why}"
         if request.operation == "uninstall":
             notes.tell(why)
             return FAILED, why

@@ -182,6 +182,56 @@ def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap
             assert "serves" in why_of(paths) or "nothing was changed" in why_of(paths), where
 
 
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+def test_new_one_that_is_lost_at_any_moment_leaves_the_previous_one_serving(
+    engine, tmp_path, monkeypatch, gap
+):
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.005)
+
+    def lose_the_new_one(_what: str) -> None:
+        for key, box in engine.boxes.items():
+            if box.image == "1.1":
+                box.state = "exited"
+                engine.lost.add(key)
+
+    lost_unseen = 0
+    for at, paths in tries(engine, tmp_path, "update", gap, lose_the_new_one):
+        carry_out(engine, paths)
+        where = f"lost at call {at}: {engine.calls.struck}: {why_of(paths)}"
+        versions = [version for version, _, _ in serving(engine)]
+        if paths.read_status() == 0 and engine.lost:
+            lost_unseen += 1  # after it was looked at for the last time
+            assert f"{engine.calls.struck}".partition(" ")[2] in ("", "container.json", "swap"), where
+        elif engine.lost:
+            assert versions == ["1.0"], where
+            assert "serves" in why_of(paths), where
+        else:
+            assert versions == ["1.1"], where
+    assert lost_unseen <= 3
+
+
+def test_new_one_that_is_lost_after_the_previous_one_was_removed_is_said_not_to_run(
+    engine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.005)
+    carry_out(engine, deploy(engine, tmp_path, "e0", "1.0", gap=False))
+    paths = deploy(engine, tmp_path, "e9", "1.1", gap=False, keep_previous=0)
+    removed = engine.remove_container
+
+    def remove_and_lose(key: str, **asked: bool) -> None:
+        removed(key, **asked)
+        for other, box in engine.boxes.items():
+            box.state = "exited"
+            engine.lost.add(other)
+
+    monkeypatch.setattr(engine, "remove_container", remove_and_lose)
+    carry_out(engine, paths)
+    assert paths.read_status() == 1
+    assert "does not run any more" in why_of(paths)
+    assert "serves" not in why_of(paths)
+    assert [box.image for box in engine.boxes.values()] == ["1.1"], "it is left for a look"
+
+
 def test_engine_that_never_lets_the_old_one_start_again_is_said_to_leave_nothing(
     engine, tmp_path, monkeypatch
 ):
