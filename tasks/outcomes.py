@@ -155,6 +155,8 @@ def record_outcome(
             outcome.container.container_id,
             outcome.container.container_name,
         )
+    elif outcome.status in ("failed", "unreachable"):
+        row.container_name = None  # the one that was planned: it is not there, or is another client's by now
     if row.usage is not None and outcome.usage is not None:
         row.usage = ClientUsage(before=row.usage.before, after=outcome.usage)
     row.finished_at = now

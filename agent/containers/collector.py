@@ -69,9 +69,14 @@ class ContainerCollector:
             if one["Id"] in known
         ]
         infos.sort(key=lambda info: (info.created_at, info.container_name))
+        truncated = len(infos) > MAX_CONTAINERS
+        if truncated:  # those that don't run are left out first, then the oldest
+            kept = sorted(infos, key=lambda info: info.state == "running")[-MAX_CONTAINERS:]
+            infos = sorted(kept, key=lambda info: (info.created_at, info.container_name))
         return CollectedContainers(
             docker_version=version,
-            containers=tuple(infos[:MAX_CONTAINERS]),
+            containers=tuple(infos),
+            truncated=truncated,
             collected_at=datetime.now(UTC),
         )
 

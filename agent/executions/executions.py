@@ -239,6 +239,7 @@ class Executions:
         except Exception as error:  # its project would be busy for ever
             log.exception("cannot finish execution %s", entry.record.execution_id)
             record = entry.record.lost(error, self._clock())
+            await asyncio.to_thread(self._forget_secrets, record)
         self._end(entry, record)
 
     def _end(self, entry: Entry, record: Record) -> None:
@@ -263,6 +264,9 @@ class Executions:
         except OSError as error:
             # The wrapper's files say the same at the next start.
             log.error("cannot journal the end of execution %s: %s", record.execution_id, error)
+        self._forget_secrets(record)
+
+    def _forget_secrets(self, record: Record) -> None:
         try:
             self._journal.forget_secrets(record.execution_id)
         except OSError as error:
@@ -288,11 +292,13 @@ class Executions:
             await self._resume(entry)
         except Exception as error:  # the others are picked up
             log.exception("cannot pick up execution %s", record.execution_id)
+            self._forget_secrets(record)
             self._end(entry, record.lost(error, self._clock()))
 
     async def _resume(self, entry: Entry) -> None:
         record = entry.record
         if record.state.ended:
+            self._forget_secrets(record)  # an agent that died may not have come to it
             entry.exited.set()
             entry.ended.set()
             return

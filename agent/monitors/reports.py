@@ -47,6 +47,7 @@ def make_container_report(
         client_id=client_id,
         docker_version=collected.docker_version,
         containers=collected.containers,
+        truncated=collected.truncated,
         reported_at=at,
         report_id=uuid.uuid4().hex,
         dropped_reports=dropped or None,
@@ -57,7 +58,7 @@ def encode_container_report(report: ContainerReport, limit: int = MAX_REPORT_BYT
     """The report as JSON of at most `limit` bytes: those that don't run are left out first; it says so (`truncated`)."""
     containers = sorted(report.containers, key=lambda one: one.state == "running")
     while True:
-        left_out = len(containers) < len(report.containers)
+        left_out = report.truncated or len(containers) < len(report.containers)
         kept = report.model_copy(update={"containers": tuple(containers), "truncated": left_out})
         body = kept.model_dump_json(exclude_none=True).encode()
         if len(body) <= limit or not containers:

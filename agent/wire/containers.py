@@ -265,10 +265,11 @@ class ContainerListRequest(Request):
 
 
 class CollectedContainers(Answer):
-    """What the engine has. `docker_version` is the engine's."""
+    """What the engine has. `docker_version` is the engine's; `truncated`: it has more than 20,000, and some are left out."""
 
     docker_version: str | None = None
     containers: tuple[ContainerInfo, ...] = ()
+    truncated: bool = False
     collected_at: UtcDatetime | None = None
 
 

@@ -21,7 +21,10 @@ class EvidenceConfig(Request):
 
 
 class Evidence(Answer):
-    """What was seen on one client. `verdict` is a named reason; `version_proven` is false without a probe."""
+    """What was seen on one client. `verdict` is a named reason; `version_proven` is false without a probe.
+
+    `gap_ms`: for how long nothing served while one container was replaced by the next; None where it was no container.
+    """
 
     verdict: str
     held: bool
@@ -37,4 +40,5 @@ class Evidence(Answer):
     pods: tuple[PodInfo, ...] = ()
     execution_started_at: UtcDatetime | None = None
     stable_for_s: float | None = None
+    gap_ms: int | None = None
     judged_at: UtcDatetime | None = None

@@ -154,6 +154,7 @@ def evidence_of(
         unmatched_rules=seen_now.unmatched_rules,
         checks=seen_now.checks or (),
         containers=seen_now.containers,
+        gap_ms=wanted.container.gap_ms if wanted.container is not None else None,
         pods=seen_now.pods[:MAX_PODS],
         execution_started_at=wanted.execution_started_at,
         stable_for_s=_stable_for_s(wanted, seen_first, seen_now, now)

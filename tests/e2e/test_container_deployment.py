@@ -55,6 +55,7 @@ def install(shop):
         assert container["Labels"]["hoist.environment"] == "prod"
         evidence = result["evidence"]
         assert evidence["held"]
+        assert evidence["gap_ms"] == 0
         assert evidence["containers"][0]["image_id"] == shop.images["1.0"]
         assert shop.serving(client) == ["1.0"]
     check_report(shop, {"1.0"})
@@ -78,6 +79,7 @@ def fail(shop):
     for client, result in shop.results(task).items():
         assert result["status"] == "failed"
         assert "unhealthy" in result["error"]
+        assert (result["container_name"], result["container_id"]) == (None, None), "it is not there any more"
         assert "app 1.2 starts" in result["output"]
         assert shop.serving(client) == ["1.1"]
     assert set(shop.installations().values()) == {("1.1", "1.0", "failed")}

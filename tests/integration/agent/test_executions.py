@@ -66,6 +66,18 @@ def test_secrets_travel_in_files_for_the_owner_alone_and_are_gone_at_the_end(age
     assert "hidden-in" not in (folder / "record.json").read_text()
 
 
+def test_secrets_that_a_dead_agent_left_behind_are_gone_once_it_runs_again(agent: AgentProcess):
+    agent.execute("e1", "true", env={"PASSWORD": "hidden-in-env"})
+    agent.end_of("e1")
+    left = [agent.state_dir / "executions" / "e1" / name for name in ("request.json", "env", "script")]
+    agent.kill()
+    for file in left:
+        file.write_text("hidden-in-env")  # killed between the journalled end and their removal
+    agent.start()
+    assert agent.end_of("e1")["state"] == "succeeded"
+    assert not any(file.exists() for file in left)
+
+
 def test_same_id_fifty_times_at_once_and_after_a_kill_runs_once(agent: AgentProcess, tmp_path: Path):
     body = command_for(tmp_path, "e1", f"echo ran >>{tmp_path}/ran; sleep 1; exit 4")
     with ThreadPoolExecutor(50) as pool:

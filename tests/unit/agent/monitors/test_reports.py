@@ -64,6 +64,12 @@ def container_report(count: int) -> ContainerReport:
     return make_container_report(collected, client_id="web-1", at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
+def test_container_report_says_that_the_collection_left_some_out():
+    collected = CollectedContainers(docker_version="20", containers=containers(3), truncated=True)
+    body = encode_container_report(make_container_report(collected, client_id="web-1", at=AT))
+    assert ContainerReport.model_validate_json(body).truncated
+
+
 def test_container_report_has_everything_where_there_is_room():
     report = container_report(100)
     kept = ContainerReport.model_validate_json(encode_container_report(report))
