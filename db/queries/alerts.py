@@ -38,13 +38,21 @@ def fingerprint_of(project_id: str | None, client_id: str | None, subject: str, 
 
 
 def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str]) -> list[Alert]:
-    """Alerts of these types that wait or fire on these clients of these projects."""
+    """Alerts of these types that wait or fire on these clients of these projects, locked until the transaction's end.
+
+    Time alone changes them meanwhile, in another transaction: both would tell of the same.
+    """
     found: list[Alert] = []
     for chunk in _chunks(pairs):
-        query = select(Alert).where(
-            Alert.resolved_at.is_(None),
-            Alert.type.in_(types),
-            is_pair_of(session, (Alert.client_id, Alert.project_id), chunk),
+        query = (
+            select(Alert)
+            .where(
+                Alert.resolved_at.is_(None),
+                Alert.type.in_(types),
+                is_pair_of(session, (Alert.client_id, Alert.project_id), chunk),
+            )
+            .order_by(Alert.id)
+            .with_for_update()
         )
         found.extend(session.scalars(query))
     return found

@@ -1,7 +1,9 @@
 """A project on the fleet, of one test alone: its targets, its two versions, and what really runs on each client."""
 
 import itertools
+import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -78,39 +80,45 @@ class Shop:
 
     def put_1_0(self, *clients):
         """Make 1.0 run and be known as installed, without a flow: the agent is asked directly, the API told."""
-        version = self.versions["1.0"]
-        chosen = [client for client in clients or self.clients if client in self.fleet.agents]
-        for client in chosen:
-            agent = self.fleet.agents[client]
-            body = {
-                "execution_id": f"{self.name}.{client}",
-                "release_id": "by-hand",
-                "project_id": self.project,
-                "target_id": self.targets[client],
-                "operation": "install",
-                "version": "1.0",
-                "script": version["install_script"],
-                "work_dir": version["work_dir"],
-                "env": version["env"],
-                "detach_method": "setsid",
-            }
-            headers = {"Authorization": f"Bearer {agent.token}"}
-            url = f"{agent.url}/v1/commands/release.execute"
-            httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
-        for client in chosen:
-            self._await_execution(client)
+        for client in [one for one in clients or self.clients if one in self.fleet.agents]:
+            self.run_by_hand(client, "1.0")
         for client in clients or self.clients:
             self.api.post(
                 f"/projects/{self.project}/installations", target_id=self.targets[client], version="1.0"
             )
 
-    def _await_execution(self, client):
+    def run_by_hand(self, client, version):
+        """Have the agent run the version's install script, without a flow, to its end."""
+        agent, registered = self.fleet.agents[client], self.versions[version]
+        execution_id = f"{self.name}.{client}.{version}"
+        body = {
+            "execution_id": execution_id,
+            "release_id": "by-hand",
+            "project_id": self.project,
+            "target_id": self.targets[client],
+            "operation": "install",
+            "version": version,
+            "script": registered["install_script"],
+            "work_dir": registered["work_dir"],
+            "env": registered["env"],
+            "detach_method": "setsid",
+        }
+        headers = {"Authorization": f"Bearer {agent.token}"}
+        url = f"{agent.url}/v1/commands/release.execute"
+        httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
+
         def ended():
-            answer = self.fleet.agents[client].get(f"/v1/executions/{self.name}.{client}?wait_s=5").json()
+            answer = agent.get(f"/v1/executions/{execution_id}?wait_s=5").json()
             return answer if answer["state"] not in ("queued", "running") else None
 
         execution = wait_until("end of the installation", ended)
         assert execution["state"] == "succeeded", execution
+
+    def kill_application(self, client):
+        """SIGKILL what serves there; its pid."""
+        pid = int((self.directory(client) / "app.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def request(self, **more):
         body = {

@@ -1,0 +1,71 @@
+"""A watched application dies: people are told once, and once more when it is back, whatever else dies in between."""
+
+import httpx
+import pytest
+
+from deployments.demo.fleet import Fleet
+from deployments.demo.leftovers import stop_applications
+from deployments.demo.processes import wait_until
+from deployments.demo.release_api import ApiProblem
+from tests.e2e.conftest import SHORT
+from tests.e2e.shop import Shop, pause
+from tests.e2e.test_crashes import kill, postgres
+from tests.integration.api.test_notifications import hook
+
+__all__ = ["hook", "postgres"]
+
+CLIENT = "web-1"
+PARTS = (CLIENT, "release api", "worker", "prefect server", "postgresql")
+
+
+@pytest.fixture
+def watching_fleet(tmp_path, postgres, hook):
+    """A fleet of its own, of one client, that tells the web hook."""
+    notify_file = tmp_path / "notify.toml"
+    notify_file.write_text(f'[[channel]]\nname = "ops"\nurl = "{hook.url}"\nlevels = ["critical"]\n')
+    notify_file.chmod(0o600)
+    root = (tmp_path / "fleet").resolve()
+    environ = SHORT | {"HOIST_NOTIFY_FILE": str(notify_file)}
+    fleet = Fleet(root, (CLIENT,), environ=environ, database_url=postgres.url(postgres.create_database()))
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.stop()
+        stop_applications(root, patience_s=1)
+
+
+@pytest.mark.timeout(420)
+def test_exit_and_return_are_told_once_each_although_every_part_dies_in_between(
+    watching_fleet, postgres, hook
+):
+    shop = Shop(watching_fleet)
+    shop.put_1_0()
+    assert shop.upgrade()["status"] == "completed"
+    told = lambda: [title for title in hook.titles if "process exit" in title]
+    reported = lambda: watching_fleet.api.get(f"/projects/{shop.project}/processes")["clients"]
+    wait_until("first report of the application", lambda: reported()[0]["status"] == "healthy" or None)
+
+    assert shop.kill_application(CLIENT)
+    wait_until("news of its exit", lambda: told() or None)
+    for part in PARTS:
+        kill(watching_fleet, postgres, part, "none")
+        wait_until(f"the release API after the death of the {part}", lambda: _answers(watching_fleet))
+    watching_fleet.agents[CLIENT].wait_until_up()
+    pause(3)  # for the next look at it, and what a part that came back would tell anew
+    assert told() == [f"{shop.name} on {CLIENT}: process exit (app)"]
+
+    shop.run_by_hand(CLIENT, "1.1")
+    wait_until("news of its return", lambda: len(told()) > 1 or None, timeout_s=120)
+    pause(3)
+    assert told() == [
+        f"{shop.name} on {CLIENT}: process exit (app)",
+        f"resolved: {shop.name} on {CLIENT}: process exit (app)",
+    ]
+
+
+def _answers(fleet):
+    try:
+        return fleet.api.get("/alerts") is not None or None
+    except (ApiProblem, httpx.TransportError):
+        return None
