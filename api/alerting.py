@@ -39,6 +39,7 @@ def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessR
             one.report.processes,
             one.reported_at,
             one.received_at,
+            one.report.unmatched_rules if "unmatched_rules" in one.report.model_fields_set else None,
         )
         for one in accepted
         if one.newest and one.project_id is not None
@@ -92,17 +93,19 @@ def look_after_alerts(parts: Parts, _ending: threading.Event) -> None:
 class Messenger:
     """Sends what is news to the channels of HOIST_NOTIFY_FILE, which is read again every minute.
 
-    A file that can't be used sends nothing, says so in the log, and keeps the news.
+    A file that can't be used is said in the log: the channels stay as they were read last; before that, news is kept.
     """
 
     def __init__(self) -> None:
-        self._channels: tuple[Channel, ...] | None = ()
+        self._channels: tuple[Channel, ...] | None = None
         self._read_at: float | None = None
 
     def send(self, parts: Parts, _ending: threading.Event) -> None:
         """Route and send what is due."""
         if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
-            self._channels, self._read_at = _channels(), time.monotonic()
+            self._read_at = time.monotonic()
+            if (channels := _channels()) is not None:
+                self._channels = channels
         if self._channels is not None:
             send_news(parts.database, self._channels, utc_now(), events=_events(parts))
 
@@ -113,7 +116,11 @@ def _events(parts: Parts) -> PrefectEvents | None:
 
 def _channels() -> tuple[Channel, ...] | None:
     try:
-        return load_channels()
+        channels = load_channels()
     except PermanentTaskError as error:
         log.error("%s", error)
         return None
+    for channel in channels:
+        if channel.trouble is not None:
+            log.error("cannot notify %s: %s", channel.name, channel.trouble)
+    return channels

@@ -14,7 +14,7 @@ class Alert(Keyed, Base):
     """One alert, from the moment its condition held until it resolved. `fired_at` None: it waits, nobody was told.
 
     `fingerprint`: hash of project, client, subject (rule, container, pod) and type; of each at most one is unresolved.
-    `since`, `held_at`, `seen_at`, `holds`, and the seconds: see tasks/decisions/alerts.py. `due_at`: when time alone
+    `since`, `heard_at`, `held_at`, `seen_at`, `holds`, and the seconds: see tasks/decisions/alerts.py. `due_at`: when time alone
     will change it.
     """
 
@@ -47,6 +47,7 @@ class Alert(Keyed, Base):
     value: Mapped[float | None] = mapped_column(Double)
     threshold: Mapped[float | None] = mapped_column(Double)
     since: Mapped[datetime] = mapped_column(UtcDateTime)
+    heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     held_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     holds: Mapped[bool] = mapped_column(Boolean)

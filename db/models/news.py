@@ -13,6 +13,7 @@ class News(Keyed, Base):
     """Written with what it tells of, in its transaction. `routed_at` None: not yet given to the channels.
 
     `event`: firing, resolved (an alert's), or started, needs_person, failed, done, rolled_back (a deploy task's).
+    `postponed_until`: it is silenced, and looked at again then.
     """
 
     __tablename__ = "news"
@@ -28,6 +29,7 @@ class News(Keyed, Base):
     body: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     routed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    postponed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Delivery(Keyed, Base):

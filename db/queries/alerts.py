@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import JSON, ColumnElement, and_, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from db.history.dialects import insert_into, is_one_of, is_pair_of
@@ -27,6 +27,7 @@ T = TypeVar("T")
 Pair = tuple[str, str]
 """A client's id and a project's."""
 UNDER_WAY = ("running", "canary", "rolling_back")
+LEFT_ALONE = timedelta(hours=2)
 CHUNK = 500
 """Pairs in one query: SQLite takes no more variables than 32,766."""
 
@@ -80,18 +81,20 @@ def put_memory(session: Session, pair: Pair, kind: str, document: Mapping[str, A
     )
 
 
-def deploying_pairs(session: Session, client_ids: Collection[str]) -> set[Pair]:
-    """The pairs of these clients that a deploy task is at work on now."""
+def deploying_pairs(session: Session, client_ids: Collection[str], now: datetime) -> set[Pair]:
+    """The pairs of these clients that a deploy task is at work on now, forward or back.
+
+    A run that is gone, or was cancelled, leaves scripts that go on: they count for two hours from their start.
+    """
+    going_back = type_coerce(DeployResult.rollback, JSON)["status"].as_string() == "running"
+    under_way = DeployTask.status.in_(UNDER_WAY) & or_(DeployResult.status == "running", going_back)
+    left_alone = (DeployResult.status == "running") & (DeployResult.started_at > now - LEFT_ALONE)
     found: set[Pair] = set()
     for chunk in _chunks(client_ids):
         query = (
             select(DeployResult.client_id, DeployTask.project_id)
             .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-            .where(
-                DeployTask.status.in_(UNDER_WAY),
-                DeployResult.status == "running",
-                is_one_of(session, DeployResult.client_id, chunk),
-            )
+            .where(or_(under_way, left_alone), is_one_of(session, DeployResult.client_id, chunk))
         )
         found.update((client_id, project_id) for client_id, project_id in session.execute(query))
     return found

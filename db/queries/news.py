@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.ids import new_id
@@ -15,15 +15,35 @@ CLAIM = timedelta(minutes=2)
 
 def is_anything_due(session: Session, now: datetime) -> bool:
     """Whether there is something to route or to send."""
-    unrouted = select(News.id).where(News.routed_at.is_(None)).limit(1)
+    unrouted = select(News.id).where(_is_unrouted(now)).limit(1)
     waiting = select(Delivery.id).where(Delivery.status == "waiting", Delivery.next_at <= now).limit(1)
     return session.scalar(unrouted) is not None or session.scalar(waiting) is not None
 
 
-def unrouted(session: Session, limit: int = 500) -> Sequence[News]:
-    """News that no channel has been given, in order; what another sender has in hand is passed over."""
-    query = select(News).where(News.routed_at.is_(None)).order_by(News.id).limit(limit)
+def unrouted(session: Session, now: datetime, limit: int = 500) -> Sequence[News]:
+    """News that no channel has been given, in order; what is postponed, or in another sender's hand, is passed over."""
+    query = select(News).where(_is_unrouted(now)).order_by(News.id).limit(limit)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
+
+
+def _is_unrouted(now: datetime) -> ColumnElement[bool]:
+    due = or_(News.postponed_until.is_(None), News.postponed_until <= now)
+    return and_(News.routed_at.is_(None), due)
+
+
+def look_again_at(session: Session, alert_id: str) -> None:
+    """The alert has changed: what was postponed of it is due."""
+    those = (News.alert_id == alert_id) & News.postponed_until.is_not(None)
+    session.execute(update(News).where(those).values(postponed_until=None))
+
+
+def give_up(session: Session, created_before: datetime) -> None:
+    """What has waited for longer will not leave any more; whoever it was for, a channel that is gone, too."""
+    session.execute(
+        update(Delivery)
+        .where(Delivery.status == "waiting", Delivery.created_at < created_before)
+        .values(status="failed", error=func.coalesce(Delivery.error, "no channel of this name took it up"))
+    )
 
 
 def channels_told(session: Session, alert_id: str) -> set[str]:
@@ -69,18 +89,12 @@ def mark_sent(session: Session, delivery_ids: Sequence[str], now: datetime) -> N
     )
 
 
-def mark_failed(
-    session: Session, delivery_ids: Sequence[str], error: str, next_at: datetime, give_up_before: datetime
-) -> None:
-    """They did not leave: again at `next_at`; those made before `give_up_before` never."""
-    those = Delivery.id.in_(delivery_ids)
+def mark_tried(session: Session, delivery_ids: Sequence[str], error: str, next_at: datetime) -> None:
+    """They did not leave: again at `next_at`."""
     session.execute(
         update(Delivery)
-        .where(those)
+        .where(Delivery.id.in_(delivery_ids))
         .values(attempts=Delivery.attempts + 1, error=error[:500], next_at=next_at)
-    )
-    session.execute(
-        update(Delivery).where(those, Delivery.created_at < give_up_before).values(status="failed")
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Alert, News
 from db.queries.alerts import due_alerts, fingerprint_of, last_deployed
+from db.queries.news import look_again_at
 from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert, due_at
 from tasks.decisions.observed import LEVELS, Observed
 
@@ -27,10 +28,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """When something was seen, and when that is judged."""
+    """When something was seen, and when that is judged. `heard_at`: by our clock; None: now."""
 
     at: datetime
     now: datetime
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class _Change:
     session: Session
     now: datetime
     at: datetime
+    heard_at: datetime | None = None
     fired: list[Alert] = field(default_factory=list)
 
 
@@ -51,7 +54,7 @@ def apply_observations(
     One that is not observed any more (its rule, its container, its limit is gone) ends. Answers who is live now.
     """
     by_key = {(alert.type, alert.subject): alert for alert in live}
-    change = _Change(session, look.now, look.at)
+    change = _Change(session, look.now, look.at, look.heard_at)
     after = [_apply(change, place, one, by_key.pop(one.key, None)) for one in observed]
     gone = Observation(look.at, False)
     after.extend(_change(change, alert, gone) for alert in by_key.values())
@@ -74,12 +77,13 @@ def end_alert(session: Session, alert: Alert, now: datetime) -> None:
         session.delete(alert)
         return
     alert.holds, alert.due_at, alert.resolved_at = False, None, now
+    look_again_at(session, alert.id)
     session.add(_news(alert, "resolved", now))
 
 
 def _apply(change: _Change, place: Place, one: Observed, alert: Alert | None) -> Alert | None:
     """The alert, or None where there is none."""
-    seen = Observation(change.at, one.holds)
+    seen = Observation(change.at, one.holds, change.heard_at)
     if alert is not None:
         _set_timing(alert, one.timing)
         if one.holds:
@@ -104,7 +108,7 @@ def _said(one: Observed, alert: Alert) -> str:
 def _change(change: _Change, alert: Alert, seen: Observation | None) -> Alert | None:
     """The alert, or None where it is one no more."""
     timing = Timing(alert.for_s, alert.keep_firing_s, alert.stale_after_s)
-    was = AlertState(alert.since, alert.seen_at, alert.held_at, alert.holds, alert.fired_at)
+    was = AlertState(alert.since, alert.seen_at, alert.held_at, alert.holds, alert.fired_at, alert.heard_at)
     decision = decide_alert(was, seen, change.now, timing)
     if decision.reason is Reason.RESOLVED or decision.state is None:
         end_alert(change.session, alert, change.now)
@@ -190,3 +194,4 @@ def _put(alert: Alert, state: AlertState, timing: Timing) -> None:
     _set_timing(alert, timing)
     alert.since, alert.seen_at, alert.held_at = state.since, state.seen_at, state.held_at
     alert.holds, alert.fired_at, alert.due_at = state.holds, state.fired_at, due_at(state, timing)
+    alert.heard_at = state.heard_at

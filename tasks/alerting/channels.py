@@ -13,6 +13,7 @@ The file (HOIST_NOTIFY_FILE, TOML, 0600) has one table for each channel:
 """
 
 import asyncio
+import logging
 import os
 import stat
 import tomllib
@@ -26,11 +27,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from agent.wire.base import Request
 from tasks.alerting.prefect_events import NAME as EVENTS
-from tasks.errors import PermanentTaskError
+from tasks.errors import PermanentTaskError, TransientTaskError
 
 Level = Literal["info", "warning", "critical"]
 Event = Literal["firing", "resolved", "started", "needs_person", "failed", "done", "rolled_back"]
 NOTIFY_FILE = "HOIST_NOTIFY_FILE"
+BLOCK_WITHIN_S = 10.0
+
+logging.getLogger("apprise").addFilter(lambda _record: False)  # it names URLs, which are secrets
 
 
 class ChannelConfig(Request):
@@ -59,10 +63,11 @@ class ChannelsFile(Request):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with its URL, which is a secret: it is in no log and no row."""
+    """A channel with its URL, which is a secret: it is in no log and no row. `trouble`: why its URL is not known now."""
 
     config: ChannelConfig
     url: str = field(repr=False)
+    trouble: str | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +85,10 @@ class Channel:
 
 
 def load_channels(environ: Mapping[str, str] = os.environ) -> tuple[Channel, ...]:
-    """The channels of the file; none where no file is named. Raises PermanentTaskError, and never says a URL."""
+    """The channels of the file; none where no file is named. Raises PermanentTaskError, and never says a URL.
+
+    One whose Prefect block can't be read now is in trouble, and keeps nothing from the others.
+    """
     where = environ.get(NOTIFY_FILE)
     if not where:
         return ()
@@ -99,7 +107,7 @@ def load_channels(environ: Mapping[str, str] = os.environ) -> tuple[Channel, ...
         raise PermanentTaskError(f"cannot use {path}: two channels have one name")
     if EVENTS in names:
         raise PermanentTaskError(f"cannot use {path}: no channel may be called {EVENTS!r}: Prefect's is")
-    return tuple(Channel(one, _url_of(one, path, environ)) for one in document.channel)
+    return tuple(_channel_of(one, path, environ) for one in document.channel)
 
 
 def _without_content(error: Exception) -> str:
@@ -108,11 +116,17 @@ def _without_content(error: Exception) -> str:
     return f"it is no TOML ({error})" if isinstance(error, tomllib.TOMLDecodeError) else "it is no UTF-8"
 
 
-def _url_of(config: ChannelConfig, path: Path, environ: Mapping[str, str]) -> str:
-    if config.url_block is not None:
+def _channel_of(config: ChannelConfig, path: Path, environ: Mapping[str, str]) -> Channel:
+    if config.url_block is None:
+        return Channel(config, _checked(config, path, config.url or environ.get(config.url_env or "", "")))
+    try:
         url = _read_block(config.url_block)
-    else:
-        url = config.url or environ.get(config.url_env or "", "")
+    except TransientTaskError as error:
+        return Channel(config, "", trouble=str(error))
+    return Channel(config, _checked(config, path, url))
+
+
+def _checked(config: ChannelConfig, path: Path, url: str) -> str:
     if not url or not apprise.Apprise().add(url):
         raise PermanentTaskError(
             f"cannot use {path}: the URL of channel {config.name} is missing, or none that apprise knows"
@@ -124,12 +138,13 @@ def _read_block(name: str) -> str:
     from prefect.blocks.system import Secret
 
     async def load() -> Any:
-        block: Any = await Secret.aload(name)
+        async with asyncio.timeout(BLOCK_WITHIN_S):
+            block: Any = await Secret.aload(name)
         return block.get()
 
     try:
         return str(asyncio.run(load()))
     except Exception as error:  # noqa: BLE001 (Prefect raises many kinds; all mean that there is no URL)
-        raise PermanentTaskError(
+        raise TransientTaskError(
             f"cannot read the Prefect block secret/{name}: {type(error).__name__}"
         ) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.models import Alert, Client, Environment, Project
+from db.models import Alert, Client, Environment, Project, utc_now
 from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories, put_memory
 from tasks.alerting.changing import Look, Place, apply_observations
 from tasks.decisions.observed import Observed
@@ -19,7 +19,7 @@ class Judging:
         self._session = session
         self._kind = kind
         self.installed = installed(session, pairs)
-        self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs})
+        self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs}, utc_now())
         self._memories = memories(session, pairs, kind)
         self._live: dict[Pair, list[Alert]] = defaultdict(list)
         for alert in live_alerts(session, pairs, types):

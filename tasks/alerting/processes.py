@@ -22,7 +22,10 @@ TYPES = ("process_exit", "process_restart", "process_cpu_high", "process_memory_
 
 @dataclass(frozen=True, slots=True)
 class ProcessesSeen:
-    """A client's newest report about a project. `at`: when it was made, `received_at`: when it came."""
+    """A client's newest report about a project. `at`: when it was made, `received_at`: when it came.
+
+    `unmatched_rules`: those that the agent looked for and found nothing of; None: it does not say.
+    """
 
     client_id: str
     project_id: str
@@ -30,6 +33,14 @@ class ProcessesSeen:
     processes: Sequence[ProcessInfo]
     at: datetime
     received_at: datetime
+    unmatched_rules: Sequence[str] | None = None
+
+    @property
+    def looked_for(self) -> set[str] | None:
+        """The rules that the agent knew; None: nobody knows."""
+        if self.unmatched_rules is None:
+            return None
+        return {*self.unmatched_rules, *(one.matched_by for one in self.processes)}
 
     @property
     def pair(self) -> Pair:
@@ -63,6 +74,7 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
         report.processes,
         report.release_id,
         _memory_of(judging.memory(report.pair)),
+        looked_for=report.looked_for,
         firing_exits={one.subject for one in live if one.type == "process_exit" and one.fired_at},
         deploying=report.pair in judging.deploying,
     )

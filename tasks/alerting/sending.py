@@ -23,6 +23,8 @@ from tasks.alerting.silencing import Silencing
 GROUP_S = 30.0
 GIVE_UP_AFTER = timedelta(hours=24)
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 600.0
+LOOK_AGAIN = timedelta(seconds=10)
+"""After so long it is seen whether what was silenced still is."""
 MOST_LINES = 50
 MOST_EVENTS = 200
 """In one request."""
@@ -43,7 +45,9 @@ Send = Callable[[Channel, Message], str | None]
 
 
 def send_with_apprise(channel: Channel, message: Message) -> str | None:
-    """By apprise, whose own log says nothing here: it would name the URL."""
+    """By apprise."""
+    if channel.trouble is not None:
+        return channel.trouble
     kinds = {"critical": apprise.NotifyType.FAILURE, "warning": apprise.NotifyType.WARNING}
     sender = apprise.Apprise()
     if not sender.add(channel.url):
@@ -69,14 +73,15 @@ def send_news(
         if not queries.is_anything_due(session, now):
             return 0
     with database.write() as session:
+        queries.give_up(session, now - GIVE_UP_AFTER)
         route_news(session, (*channels, *([events] if events else [])), now)
-    emitted = emit_events(database, events, now) if events is not None else 0
-    return emitted + sum(_send_to(database, channel, now, send) for channel in channels)
+    sent = sum(_send_to(database, channel, now, send) for channel in channels)
+    return sent + (emit_events(database, events, now) if events is not None else 0)
 
 
 def route_news(session: Session, channels: Sequence[Channel | PrefectEvents], now: datetime) -> None:
-    """Give each piece of news to the channels that want it. What is silenced waits for the silence's end."""
-    waiting = queries.unrouted(session)
+    """Give each piece of news to the channels that want it. What is silenced is looked at again, and does not hold up the rest."""
+    waiting = queries.unrouted(session, now)
     if not waiting:
         return
     silencing = Silencing(session, now)
@@ -94,6 +99,8 @@ def route_news(session: Session, channels: Sequence[Channel | PrefectEvents], no
                 Delivery(news_id=one.id, channel=name, created_at=now, next_at=now) for name in told
             )
             session.flush()
+        else:
+            one.postponed_until = now + LOOK_AGAIN
 
 
 def _who_is_told(
@@ -158,7 +165,7 @@ def _write_down(
             return
         wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(queries.attempts_of(session, ids), 10))
         log.warning("cannot notify %s: %s; trying again in %.0f s", channel, failure, wait_s)
-        queries.mark_failed(session, ids, failure, now + timedelta(seconds=wait_s), now - GIVE_UP_AFTER)
+        queries.mark_tried(session, ids, failure, now + timedelta(seconds=wait_s))
 
 
 def _line(one: News) -> tuple[str, str]:

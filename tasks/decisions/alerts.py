@@ -1,6 +1,7 @@
 """The life of an alert, as a pure decision: what was, what is seen, what time it is → what is, and why.
 
-A condition that holds makes the alert wait for `for_s`, then fire, once. It resolves when the condition has not held
+A condition that holds makes the alert wait for `for_s`, from when that was heard of, then fire, once: a client's clock that
+is wrong, or a report that comes late, leaves what ended the condition the same time to arrive. It resolves when the condition has not held
 for `keep_firing_s`. Time alone is an observation too (`None`): it fires what has waited long enough, and resolves what
 was kept firing. The model is Prometheus' (`for`, `keep_firing_for`):
 https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
@@ -38,21 +39,26 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen `at`. `holds` is None where the condition is not to be judged now."""
+    """What was seen `at`. `holds` is None where the condition is not to be judged now. `heard_at` None: just now."""
 
     at: datetime
     holds: bool | None
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """An alert that waits (`fired_at` None) or fires. `holds`: as it was seen last, at `seen_at`."""
+    """An alert that waits (`fired_at` None) or fires. `holds`: as it was seen last, at `seen_at`.
+
+    `since`, `seen_at` and `held_at` are by the clock of who saw it, `heard_at` and `fired_at` by ours.
+    """
 
     since: datetime
     seen_at: datetime
     held_at: datetime
     holds: bool = True
     fired_at: datetime | None = None
+    heard_at: datetime | None = None
 
     @property
     def firing(self) -> bool:
@@ -83,7 +89,7 @@ def _by_sight(was: AlertState | None, seen: Observation, now: datetime, timing: 
     if was is None:
         if not seen.holds:
             return Decision(None, Reason.NOTHING)
-        began = AlertState(since=seen.at, seen_at=seen.at, held_at=seen.at)
+        began = AlertState(since=seen.at, seen_at=seen.at, held_at=seen.at, heard_at=seen.heard_at or now)
         return _waited(began, now, timing, Reason.STARTED)
     if seen.holds:
         again = replace(was, seen_at=seen.at, held_at=seen.at, holds=True)
@@ -96,7 +102,7 @@ def _by_sight(was: AlertState | None, seen: Observation, now: datetime, timing: 
 def due_at(state: AlertState, timing: Timing) -> datetime | None:
     """When time alone will change it; None where it won't."""
     if not state.firing:
-        return state.since + timedelta(seconds=timing.for_s)
+        return (state.heard_at or state.since) + timedelta(seconds=timing.for_s)
     return None if state.holds else state.held_at + timedelta(seconds=timing.keep_firing_s)
 
 
@@ -109,7 +115,7 @@ def _by_time(was: AlertState | None, now: datetime, timing: Timing) -> Decision:
 
 
 def _waited(state: AlertState, now: datetime, timing: Timing, waiting: Reason) -> Decision:
-    if now - state.since < timedelta(seconds=timing.for_s):
+    if now - (state.heard_at or state.since) < timedelta(seconds=timing.for_s):
         return Decision(state, waiting)
     if now - state.held_at > timedelta(seconds=max(timing.stale_after_s, timing.for_s)):
         return Decision(state, Reason.STALE)

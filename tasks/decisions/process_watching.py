@@ -36,12 +36,14 @@ def observe_processes(
     release_id: str | None,
     memory: ProcessMemory,
     *,
+    looked_for: Collection[str] | None = None,
     firing_exits: Collection[str],
     deploying: bool,
 ) -> tuple[list[Observed], ProcessMemory]:
     """Every condition of every rule, and what to remember.
 
-    `firing_exits`: rules whose exit people know of; their return is no restart. `deploying`: a deploy task is at work
+    `looked_for`: the rules that the agent knew when it looked, None: all of them; it learns of new ones later. What it did
+    not look for is not judged. `firing_exits`: rules whose exit people know of; their return is no restart. `deploying`: a deploy task is at work
     on the client, which ends and starts processes as it likes.
     """
     observed: list[Observed] = []
@@ -54,9 +56,10 @@ def observe_processes(
         same_release = release_id == memory.release_id
         anew = _started_anew(before, now) and same_release and rule.name not in firing_exits
         roots[rule.name] = now or before
+        unjudged = deploying or (looked_for is not None and rule.name not in looked_for)
         if config.alert_on_exit:
-            observed.append(_exit(rule.name, None if deploying else not mine, stale_s))
-            observed.append(_restart(rule.name, None if deploying else anew, stale_s))
+            observed.append(_exit(rule.name, None if unjudged else not mine, stale_s))
+            observed.append(_restart(rule.name, None if unjudged else anew, stale_s))
         observed.extend(_loads(config, rule.name, mine, stale_s))
     return observed, ProcessMemory(release_id, roots)
 

@@ -56,7 +56,7 @@ def judge_drifts(
     labels = {row.client_id: row.labels for row in session.execute(select(Client.client_id, Client.labels))}
     live = _live(session)
     drifted = [one for one in found if one.row.drift in ALERTS and one.row.client_id in labels]
-    deploying = deploying_pairs(session, {one.row.client_id for one in drifted})
+    deploying = deploying_pairs(session, {one.row.client_id for one in drifted}, now)
     judged = {one.pair for one in drifted} | live.keys()
     for one in found:
         if one.pair not in judged or one.row.client_id not in labels:

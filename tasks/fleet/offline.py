@@ -42,7 +42,7 @@ def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: 
         alerts = [alert] if alert is not None else []
         if alert is None and not client.online:
             # It has been offline since then: that is when waiting began.
-            alerts = apply_observations(session, place, [observed], [], Look(since, now))
+            alerts = apply_observations(session, place, [observed], [], Look(since, now, since))
         apply_observations(session, place, [observed], alerts, Look(now, now))
     for client_id, alert in live.items():
         if client_id not in known:

@@ -83,7 +83,7 @@ def find_to_ask(
     installed, said = _installed(session), _said(session)
     containers, pods = _received(session, LatestContainerReport), _received(session, LatestPodReport)
     clients = session.scalars(select(Client)).all()
-    deploying = deploying_pairs(session, {client.client_id for client in clients})
+    deploying = deploying_pairs(session, {client.client_id for client in clients}, now)
     asked = []
     for client in clients:
         mine = installed.get(client.client_id, [])

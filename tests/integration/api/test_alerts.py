@@ -1,6 +1,7 @@
 """Alerts over HTTP, on both databases: reports are judged as they come, and each alert is told once."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,8 +9,13 @@ import pytest
 from agent.wire.containers import ContainerInfo
 from agent.wire.processes import ProcessConfig, Rule
 from db.documents.container_config import ContainerConfig
+from db.documents.rollback import RollbackState
 from db.models import Alert, Client, DeployResult, DeployTask, News, Project, Version
+from db.queries.alerts import live_alerts
 from db.secrets import sha256_hex
+from tasks.alerting.changing import Look, Place, apply_observations, apply_time
+from tasks.decisions.alerts import Timing
+from tasks.decisions.observed import Observed
 from tasks.planning import create_deploy_task
 from tests.builders import NOW, create_container_project, create_fleet, upgrade_request
 from tests.served_api import assert_problem
@@ -113,6 +119,48 @@ def test_exit_fires_after_a_second_and_resolves_when_it_is_back(operator, served
     assert told(served) == [("firing", fired["title"]), ("resolved", f"resolved: {fired['title']}")]
 
 
+def test_report_and_time_that_change_an_alert_at_once_tell_of_it_once(served, fleet):
+    """On PostgreSQL time passes over what a report has locked; on SQLite it waits for the report's transaction."""
+    now = datetime.now(UTC)
+    pair, due = ("web-01", fleet.id), now + timedelta(seconds=1.2)
+    gone = [Observed("process_exit", "shop", True, Timing(for_s=1.0), "gone")]
+    place = Place("web-01", project_id=fleet.id, project="shop")
+    with served.database.write() as session:
+        apply_observations(session, place, gone, (), Look(now, now))
+
+    def fire_by_time():
+        with served.database.write() as session:
+            apply_time(session, due)
+
+    with ThreadPoolExecutor(1) as pool:
+        with served.database.write() as session:
+            live = live_alerts(session, [pair], ["process_exit"])
+            other = pool.submit(fire_by_time)
+            time.sleep(0.5)
+            apply_observations(session, place, gone, live, Look(due, due))
+        other.result(30)
+    assert [event for event, _ in told(served)] == ["firing"]
+
+
+def test_restart_of_a_client_whose_clock_is_behind_is_no_exit(operator, served, agent, fleet):
+    say(agent, fleet, process(), reported_at=at(seconds=-8))
+    say(agent, fleet, reported_at=at(seconds=-6))
+    say(agent, fleet, process(200), reported_at=at(seconds=-5.5))
+    assert [title for _, title in told(served)] == ["shop on web-01: process restart (shop)"]
+
+
+def test_rule_that_the_agent_does_not_know_yet_is_not_judged(operator, served, agent, fleet):
+    with served.database.write() as session:
+        watch(session)
+        version = session.query(Version).filter_by(version="1.4").one()
+        rules = (*version.process_config.rules, Rule(type="name", pattern="web", name="web"))
+        version.process_config = ProcessConfig(rules=rules)
+    say(agent, fleet, process())
+    assert waiting(served) == 0
+    say(agent, fleet, process(), unmatched_rules=["web"])
+    assert waiting(served) == 1
+
+
 def test_back_within_a_second_is_one_restart_and_no_exit(operator, served, agent, fleet):
     say(agent, fleet, process())
     say(agent, fleet)
@@ -125,19 +173,34 @@ def test_back_within_a_second_is_one_restart_and_no_exit(operator, served, agent
     assert len(told(served)) == 1
 
 
-def test_what_a_deploy_task_does_is_no_alert_and_what_it_leaves_is(operator, served, agent, fleet):
+@pytest.mark.parametrize(
+    ("task_status", "result_status", "going_back"),
+    [
+        ("running", "running", False),
+        ("paused", "running", False),
+        ("cancelled", "running", False),
+        ("running", "failed", True),
+        ("rolling_back", "success", True),
+    ],
+)
+def test_what_a_deploy_task_does_is_no_alert_and_what_it_leaves_is(
+    operator, served, agent, fleet, task_status, result_status, going_back
+):
     say(agent, fleet, process(), release_id="old")
+    now = datetime.now(UTC)
+    back = RollbackState(status="running", execution_id="e", to_version="1.4", started_at=now)
     with served.database.write() as session:
         task = create_deploy_task(session, upgrade_request(fleet), now=NOW, who="ann")
-        task.status = "running"
-        session.query(DeployResult).one().status = "running"
+        task.status = task_status
+        result = session.query(DeployResult).one()
+        result.status, result.started_at, result.rollback = result_status, now, back if going_back else None
     say(agent, fleet, release_id="old")
     say(agent, fleet, process(200), release_id="old")
     say(agent, fleet, release_id="old")
     assert waiting(served) == 0
     with served.database.write() as session:
         result = session.query(DeployResult).one()
-        result.status, result.finished_at = "failed", datetime.now(UTC)
+        result.status, result.finished_at, result.rollback = "failed", datetime.now(UTC), None
         session.query(DeployTask).one().status = "failed"
     say(agent, fleet, release_id=task.id)
     [fired] = until(lambda: alerts(operator, status="firing"))
@@ -302,7 +365,7 @@ def test_regular_expression_is_read_in_linear_time(operator, served, agent, flee
     with served.database.write() as session:
         rules = (Rule(type="name", pattern="shop", name="s" * 90 + "!"),)
         session.query(Version).filter_by(version="1.4").one().process_config = ProcessConfig(rules=rules)
-    say(agent, fleet)
+    say(agent, fleet, unmatched_rules=["s" * 90 + "!"])
     began = time.monotonic()
     assert until(lambda: alerts(operator, status="firing"))[0]["silenced"] is False
     assert time.monotonic() - began < 20

@@ -1,15 +1,18 @@
 """News leaves for a web hook that the test runs: once, in few messages, over restarts; silenced news waits. Both databases."""
 
 import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from db.documents.silences import Matcher
 from db.ids import new_id
 from db.models import Alert, Delivery, News, Silence
+from db.queries.news import is_anything_due
 from tasks.alerting.changing import end_alert
 from tasks.alerting.channels import Channel, ChannelConfig, load_channels
 from tasks.alerting.sending import send_news
@@ -198,6 +201,59 @@ def test_silenced_alert_that_ends_meanwhile_is_never_told(database, hook):
     assert hook.messages == []
 
 
+def test_much_that_is_silenced_holds_up_nothing_else(database, hook):
+    with database.write() as session:
+        silence(session)
+        for number in range(1, 601):
+            fire(session, number)
+        other = fire(session, 601, level="warning")
+        session.query(Silence).one().matchers = (Matcher(name="level", value="critical"),)
+    titles = []
+    for seconds in (0, 1, 2):
+        send_news(database, [channel(hook)], later(seconds))
+        titles.append(list(hook.titles))
+    assert titles[-1] == [other.title], "the first look takes 500, the second one the rest"
+    with database.read() as session:
+        assert not is_anything_due(session, later(3)), (
+            "what is silenced costs nothing until it is looked at again"
+        )
+    with database.write() as session:
+        session.query(Silence).delete()
+    for seconds in (20, 40, 60):
+        send_news(database, [channel(hook)], later(seconds))
+    assert sum(int(one.split(" ")[0]) for one in hook.titles[1:]) == 600
+
+
+def test_what_a_channel_that_is_gone_had_waiting_is_given_up_after_a_day(database, hook):
+    hook.status = 500
+    with database.write() as session:
+        fire(session)
+    send_news(database, [channel(hook)], NOW)
+    send_news(database, [], NOW + timedelta(hours=23))
+    assert [status for _, status, _ in deliveries(database)] == ["waiting"]
+    send_news(database, [], NOW + timedelta(hours=25))
+    assert [status for _, status, _ in deliveries(database)] == ["failed"]
+    hook.status = 200
+    send_news(database, [channel(hook)], NOW + timedelta(hours=26))
+    assert hook.messages == []
+
+
+def test_channel_whose_block_cannot_be_read_keeps_nothing_from_the_others(database, hook, tmp_path):
+    path = tmp_path / "notify.toml"
+    path.write_text(
+        f'[[channel]]\nname = "ops"\nurl = "{hook.url}"\n[[channel]]\nname = "boss"\nurl_block = "no-such"\n'
+    )
+    path.chmod(0o600)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        channels = load_channels({"HOIST_NOTIFY_FILE": str(path)})
+    assert [one.trouble is None for one in channels] == [True, False]
+    with database.write() as session:
+        alert = fire(session)
+    send_news(database, channels, NOW)
+    assert hook.titles == [alert.title]
+    assert deliveries(database) == [("ops", "sent", 1), ("boss", "waiting", 1)]
+
+
 def test_served_api_sends_by_itself_and_a_restarted_one_does_not_repeat(
     database, hook, tmp_path, monkeypatch
 ):
@@ -263,13 +319,16 @@ def test_channel_takes_its_url_from_the_environment(hook, tmp_path):
         ("[[channel", 0o600, "no TOML"),
         ('[[channel]]\nname = "a"\n', 0o600, "give one of"),
         ('[[channel]]\nname = "a"\nurl = "nonsense://secret"\n', 0o600, "apprise"),
+        ('[[channel]]\nname = "a"\nurl = "mailto://user:secret@/"\n', 0o600, "apprise"),
+        ('[[channel]]\nname = "a"\nurl = "tgram://123456:secret@@/"\n', 0o600, "apprise"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\nlevels = ["loud"]\n', 0o600, "levels"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n' * 2, 0o600, "one name"),
         ('[[channel]]\nname = "prefect events"\nurl = "json://h/secret"\n', 0o600, "Prefect's"),
         ('[[channel]]\nname = "a"\nurl = "json://h/secret"\n', 0o644, "chmod 600"),
     ],
 )
-def test_bad_file_is_one_line_without_a_url(tmp_path, text, mode, said):
+def test_bad_file_is_one_line_without_a_url(tmp_path, caplog, text, mode, said):
+    caplog.set_level(logging.DEBUG)
     path = tmp_path / "notify.toml"
     path.write_text(text)
     path.chmod(mode)
@@ -277,4 +336,5 @@ def test_bad_file_is_one_line_without_a_url(tmp_path, text, mode, said):
         load_channels({"HOIST_NOTIFY_FILE": str(path)})
     assert said in str(refused.value)
     assert "secret" not in str(refused.value)
+    assert "secret" not in caplog.text
     assert "\n" not in str(refused.value)
