@@ -59,6 +59,7 @@ def _start_due(parts: Parts, ending: threading.Event) -> None:
         if ending.is_set():
             return
         try:
+            parts.flow_runs.check()
             with parts.database.write() as session:
                 task = get_deploy_task(session, deploy_task_id)
                 key = begin_start(session, task, False, utc_now(), who="schedule")

@@ -144,7 +144,7 @@ def _asked(
     reached = versions_by_name(session, project.id, {one.to_version for one in clients})
     asked = []
     for planned in clients:
-        host, runs = hosts[planned.client_id], session.get_one(Version, planned.version_id)
+        host, runs = hosts.get(planned.client_id), session.get_one(Version, planned.version_id)
         proven = reached.get(planned.to_version, runs)
         need = Need(
             planned.client_id,
@@ -155,8 +155,8 @@ def _asked(
             kubernetes=project.type == "kubernetes",
             detach_method=request.detach_method or runs.detach_method,  # type: ignore[arg-type]  # the column holds only methods
         )
-        token = secrets.decrypt(host.token_encrypted) if host.token_encrypted else None
-        asked.append(Asked(host.url, token, need))
+        token = secrets.decrypt(host.token_encrypted) if host and host.token_encrypted else None
+        asked.append(Asked(host.url if host else None, token, need))
     return tuple(asked)
 
 

@@ -14,6 +14,7 @@ from db.models import DeployResult, DeployTask
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.brakes import Brakes
 from tasks.planning.controls import finish_run
+from tasks.rollout import Lease
 from tasks.run_texts import ClientRow, failed_name, summary
 
 
@@ -27,11 +28,11 @@ class Ending:
     reason: str | None
 
 
-def end_run(session: Session, deploy_task_id: str, holder: str, brakes: Brakes, now: datetime) -> Ending:
+def end_run(session: Session, deploy_task_id: str, lease: Lease, brakes: Brakes, now: datetime) -> Ending:
     """Write the end down, in the caller's transaction. A run that lost its lease leaves everything to the next one."""
     task = get_deploy_task(session, deploy_task_id, lock=True)
     if not brakes.lost:
-        finish_run(session, task, holder, now, brakes.reason)
+        finish_run(session, task, lease.holder, now, brakes.reason, fence=lease.fence)
     return _ending(session, task, task.status, brakes.reason)
 
 

@@ -20,10 +20,15 @@ BACK = "back"
 """What stands in its execution ids: a deploy task that is a rollback itself may be taken back, too."""
 
 
-async def go_back(rollout: Rollout, clients: Sequence[str], reason: str) -> None:
-    """Take these clients back, so many at a time as the strategy says. Whoever can't be is failed, and says why."""
+async def go_back(rollout: Rollout, clients: Sequence[str], reason: str, *, stops: bool) -> None:
+    """Take these clients back, so many at a time as the strategy says. Whoever can't be is failed, and says why.
+
+    `stops`: nobody else is started after it, whatever is left of the reason once they are back.
+    """
     get_run_logger().warning("%s clients are taken back: %s", len(clients), reason)
-    works = await rollout.commit_as_holder(lambda session: _begin(session, rollout, clients))
+    works = await rollout.commit_as_holder(
+        lambda session: _begin(session, rollout, clients, reason if stops else None)
+    )
     back = Rollout(
         replace(
             rollout.release, operation="rollback", waves=(tuple(works),), name=f"{rollout.release.name}, back"
@@ -45,9 +50,13 @@ async def go_back(rollout: Rollout, clients: Sequence[str], reason: str) -> None
     rollout.see(await rollout.commit(lambda session: _statuses(session, rollout, tuple(works))))
 
 
-def _begin(session: Session, rollout: Rollout, clients: Sequence[str]) -> dict[str, ClientWork]:
+def _begin(
+    session: Session, rollout: Rollout, clients: Sequence[str], stopped: str | None
+) -> dict[str, ClientWork]:
     task = get_deploy_task(session, rollout.release.deploy_task_id)
     task.status = "rolling_back"
+    if stopped is not None and not task.going_back:
+        task.stopped_reason = task.stopped_reason or stopped[:1000]
     planned = ways_back(session, task)
     rows = {
         row.client_id: row

@@ -12,6 +12,7 @@ from db.errors import TransientDatabaseError
 from db.models import DeployTask, utc_now
 from db.queries.clients import held_clients
 from db.queries.deploy_tasks import get_deploy_task
+from db.queries.freezes import find_freeze
 from tasks.errors import LeaseLostError
 from tasks.planning.lease import renew_leases
 from tasks.rollout import Rollout
@@ -59,15 +60,19 @@ async def _look_for_words(rollout: Rollout) -> None:
 
 
 def _asked_for(rollout: Rollout) -> tuple[str | None, bool, dict[str, str]]:
-    """Whether to cancel; whether no further client is to be started for the moment (a pause, a rollback); who is held."""
+    """Whether to cancel; whether no further client is to be started for the moment (a pause, a freeze, a rollback); who is held."""
     with rollout.database.read() as session:
         held = held_clients(session, utc_now())
-        query = select(DeployTask.cancel_running, DeployTask.paused_by, DeployTask.going_back)
+        query = select(
+            DeployTask.cancel_running, DeployTask.paused_by, DeployTask.going_back, DeployTask.project_id
+        )
         row = session.execute(query.where(DeployTask.id == rollout.release.deploy_task_id)).one()
-    return row.cancel_running, row.paused_by is not None or row.going_back, held
+        freeze = find_freeze(session, row.project_id, rollout.lease.environments, utc_now())
+    return row.cancel_running, row.paused_by is not None or row.going_back or freeze is not None, held
 
 
 def _renew(rollout: Rollout) -> None:
     with rollout.database.write() as session:
         task = get_deploy_task(session, rollout.release.deploy_task_id)
-        renew_leases(session, task, rollout.lease.holder, utc_now(), rollout.settings.lease_ttl_s)
+        lease, ttl_s = rollout.lease, rollout.settings.lease_ttl_s
+        renew_leases(session, task, lease.holder, utc_now(), ttl_s, fence=lease.fence)

@@ -9,6 +9,7 @@ from db.queries.deploy_tasks import get_deploy_task
 from db.secrets import SecretBox
 from tasks.decisions.rollout import Rules
 from tasks.planning.controls import FINISHED, begin_run
+from tasks.planning.lease import environments_of
 from tasks.rollout import ClientRun, Lease
 from tasks.standing import rules_of
 from tasks.work import Release, load_release, load_work
@@ -42,7 +43,8 @@ def open_run(
     task = get_deploy_task(session, deploy_task_id, lock=True)
     if rerun and task.status in FINISHED:
         task.status, task.cancel_running = "paused", None
-    lease = Lease(holder, begin_run(session, task, holder, now, lease_ttl_s))
+    fence = begin_run(session, task, holder, now, lease_ttl_s)
+    lease = Lease(holder, fence, tuple(environments_of(task)))
     task.flow_run_id = holder
     session.flush()
     release = load_release(session, task)

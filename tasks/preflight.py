@@ -19,9 +19,9 @@ ASK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A client to be asked, and what is needed of it."""
+    """A client to be asked, and what is needed of it. `url` None: it is not registered any more."""
 
-    url: str
+    url: str | None
     token: str | None = field(repr=False)
     need: Need
 
@@ -41,6 +41,8 @@ async def ask_readiness(name: str, asked: Sequence[Any], http: Any) -> dict[str,
 
 
 async def _ask(one: Asked, http: httpx.AsyncClient) -> Readiness:
+    if one.url is None:
+        return judge_readiness(one.need, None, "it is not registered any more")
     api = AgentApi(http, one.url, one.token or "", client_id=one.need.client_id)
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):

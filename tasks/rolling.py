@@ -46,7 +46,7 @@ async def _do(rollout: Rollout, step: Next) -> None:
         await hold(rollout, step)
         return
     if step.action is Action.ROLL_BACK:
-        await go_back(rollout, step.clients, step.reason)
+        await go_back(rollout, step.clients, step.reason, stops=step.last)
         return
     get_run_logger().info("%s: %s clients", step.reason, len(step.clients))
     name = "in flight" if step.wave is None else f"wave {step.wave + 1}"

@@ -34,10 +34,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Under which the run acts: who holds it, and the number that agents are told."""
+    """Under which the run acts: who holds it, the number that agents are told, and its environments' ids."""
 
     holder: str
     fence: int
+    environments: tuple[str, ...] = ()
 
 
 class ClientRun:
@@ -62,6 +63,7 @@ class ClientRun:
         self.known = False
         self.offline_since: float | None = None
         self.offline = False
+        self.left = False
         self.container_name = work.container_name
 
     @property
@@ -181,7 +183,10 @@ class Rollout:
         def checked(session: Session) -> T:
             # Once per transaction, which many clients share: the rows stay locked until it ends.
             if session.info.get("checked_lease") != self.lease:
-                check_leases_held(session, self.release.deploy_task_id, self.lease.holder)
+                lease, task_id = self.lease, self.release.deploy_task_id
+                check_leases_held(
+                    session, task_id, lease.holder, fence=lease.fence, environments=len(lease.environments)
+                )
             answer = change(session)
             session.info["checked_lease"] = self.lease
             return answer
@@ -195,6 +200,11 @@ class Rollout:
     def close(self) -> None:
         """Write what waits, and end the writer."""
         self._writer.close()
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether clients are taken back, beside what the deploy task was made for."""
+        return self._book is not RESULTS
 
     async def begin(self, run: ClientRun) -> None:
         """Write the attempt down; only then may its request be sent."""

@@ -53,6 +53,8 @@ def _close(session: Session, task: DeployTask, flow_run_id: str, status: str, re
     now = utc_now()
     task.status, task.status_reason = status, reason
     task.finished_at = now if status == "cancelled" else None
+    if status == "cancelled":
+        task.hold, task.paused_by = None, None
     release_leases(session, task, flow_run_id)
     append_audit(
         session,

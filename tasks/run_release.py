@@ -35,6 +35,9 @@ async def run_release(client: str) -> State[Any]:
     """Run the client's script and wait for its end. Ends Failed, with the last 40 lines in its log, where it failed."""
     rollout = ROLLOUT.get()
     run = rollout.clients[client]
+    run.left = run.status == "pending" and rollout.brakes.held
+    if run.left:  # meanwhile, between two attempts to reach its agent
+        return Completed(name="Left", message=f"{client}: nobody is started for the moment")
     try:
         ended = await run_script(rollout, run)
     except TransientAgentError as error:
@@ -79,7 +82,7 @@ def given_up(rollout: Rollout, run: ClientRun, error: TransientAgentError) -> Ou
             "unknown",
             f"its {run.work.recipe.noun} may have started, then its agent could not be asked: {error}",
         )
-    if rollout.release.strategy.offline == "skip":
+    if rollout.release.strategy.offline == "skip" and not rollout.goes_back:
         return Outcome("skipped", f"offline: {error}", ran=False)
     return Outcome("unreachable", str(error), ran=False)
 

@@ -106,10 +106,10 @@ async def watched(rollout: Rollout) -> AsyncIterator[None]:
 
 async def close(rollout: Rollout) -> Ending:
     """Write the end down, and show it."""
-    release, holder = rollout.release, rollout.lease.holder
+    release = rollout.release
 
     def end(session: Session) -> Ending:
-        return end_run(session, release.deploy_task_id, holder, rollout.brakes, utc_now())
+        return end_run(session, release.deploy_task_id, rollout.lease, rollout.brakes, utc_now())
 
     ending = await rollout.commit(end)
     await artifacts.show_results(release, ending.rows)

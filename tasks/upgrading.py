@@ -48,6 +48,8 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
         if not run.offline:
             break
         await rollout.brakes.sleep(settings.offline_retry_s)
+    if run.left:
+        return
     if run.execution is not None:
         strategy = rollout.release.strategy
         longest_s = strategy.health_timeout_s + strategy.stable_for_s

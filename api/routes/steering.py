@@ -16,7 +16,8 @@ from api.schemas.deploy_tasks import Comment, DeployTaskAnswer
 from db.models import DeployTask
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.planning import steering
-from tasks.planning.controls import wants_run
+from tasks.planning.controls import is_unstarted, wants_run
+from tasks.planning.lease import check_leases_free
 
 router = APIRouter(prefix="/release/tasks", tags=["deploy tasks"], route_class=StrictRoute)
 
@@ -59,11 +60,14 @@ def _steer(call: Call, task_id: str, change: Change, body: Comment | None) -> Re
     def say(session: Session) -> str | None:
         """The key of the flow run that has to be begun for it."""
         task = get_deploy_task(session, task_id)
-        waits = task.hold is not None
+        waits, unstarted = task.hold is not None, is_unstarted(task)
         change(session, task, call.who, call.now, comment)
-        if change is steering.pause or (change is steering.approve and not waits):
+        if change is steering.pause or unstarted or (change is steering.approve and not waits):
             return None
-        return wants_run(session, task, call.now)
+        key = wants_run(session, task, call.now)
+        if key is not None:
+            check_leases_free(session, task, call.now)
+        return key
 
     def action() -> Reply:
         with call.database.write() as session:

@@ -87,7 +87,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """`wave`: counted from 0. `until`: when a hold ends by itself, None where it takes a person."""
+    """`wave`: counted from 0. `until`: when a hold ends by itself, None where it takes a person. `last`: nobody else starts."""
 
     action: Action
     reason: str
@@ -95,6 +95,7 @@ class Next:
     wave: int | None = None
     hold: Hold | None = None
     until: datetime | None = None
+    last: bool = False
 
 
 def decide_next(rules: Rules, now: Situation) -> Next:
@@ -128,7 +129,7 @@ def exceeds(failed: int, total: int, limit: Threshold) -> bool:
 def too_many_failures(rules: Rules, now: Situation) -> tuple[int | None, str] | None:
     """The wave (None: over all waves) that has more failures than it may, and what is said of it; None where none has.
 
-    Failures that a person went on with (`forgiven`) count no more.
+    Failures that a person went on with (`forgiven`) count no more: those of the earliest waves, for those were first.
     """
     by_wave = [sum(now.statuses[client] in FAILURES for client in wave) for wave in rules.waves]
     fresh = sum(by_wave) - now.forgiven
@@ -140,12 +141,13 @@ def too_many_failures(rules: Rules, now: Situation) -> tuple[int | None, str] | 
     limit = rules.max_failures_per_wave
     if limit is None:
         return None
+    forgiven = now.forgiven
     for number, failed in enumerate(by_wave):
-        if exceeds(min(failed, fresh), len(rules.waves[number]), limit):
-            said = (
-                f"{failed} of {len(rules.waves[number])} clients of wave {number + 1} failed, {limit} allowed"
-            )
-            return number, said
+        pardoned = min(failed, forgiven)
+        forgiven -= pardoned
+        count, size = failed - pardoned, len(rules.waves[number])
+        if exceeds(count, size, limit):
+            return number, f"{count} of {size} clients of wave {number + 1} failed, {limit} allowed"
     return None
 
 
@@ -181,12 +183,11 @@ def _last_wave_touched(rules: Rules, now: Situation) -> int:
 
 
 def _go_back(rules: Rules, now: Situation, wave: int | None, why: str) -> Next:
-    scope = [
-        client for number, clients in enumerate(rules.waves) if wave in (None, number) for client in clients
-    ]
-    clients = tuple(client for client in scope if client in now.can_go_back)
-    if clients:
-        return Next(Action.ROLL_BACK, why, clients)
+    """A wave after the other, the last one first: what was kept apart on the way there stays apart on the way back."""
+    for number in reversed(range(len(rules.waves))):
+        clients = tuple(client for client in rules.waves[number] if client in now.can_go_back)
+        if clients and wave in (None, number):
+            return Next(Action.ROLL_BACK, why, clients, last=True)
     return Next(Action.FINISH, why)
 
 

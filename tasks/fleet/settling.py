@@ -23,7 +23,7 @@ from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.secrets import load_secret_key
 from db.session import Database
 from tasks.fleet.asking import NOTHING_SENT, ROUND, Round
-from tasks.fleet.unsettled import Unsettled, find_unsettled, moot, unsettled_query
+from tasks.fleet.unsettled import UNSETTLED, Unsettled, find_unsettled, moot, unsettled_query
 from tasks.outcomes import Outcome, failed_execution, result_of
 from tasks.planning.controls import FINISHED, audit, ended_as, event_of
 from tasks.planning.telling import tell
@@ -147,7 +147,7 @@ def _record(database: Database, one: Unsettled, outcome: Outcome) -> bool:
         of = get_deploy_task(session, task_id, lock=True)
         row = result_of(session, task_id, work.client_id)
         execution_id = row.rollback.execution_id if row.rollback is not None else row.execution_id
-        if row.status != "unknown" or execution_id != one.run.execution_id or of.status not in FINISHED:
+        if row.status not in UNSETTLED or execution_id != one.run.execution_id or of.status not in FINISHED:
             return False
         later = bool(moot(session, of, [row]))
         if later and not one.moot:
@@ -161,10 +161,10 @@ def _record(database: Database, one: Unsettled, outcome: Outcome) -> bool:
 
 
 def _end_anew(session: Session, of: DeployTask, client_id: str, outcome: Outcome, now: datetime) -> None:
-    """Its status is counted from its results; once none of them is unknown, people are told."""
+    """Its status is counted from its results; once all of them are known, people are told."""
     counts = counts_of(session, of.id)
     if of.status != "cancelled":
         of.status = ended_as(of, counts)
     audit(session, of, "deploy_task.settled", now, WHO, client_id=client_id, outcome=outcome.status)
-    if not counts.unknown:
+    if not counts.unknown and not counts.running:
         tell(session, of, event_of(of.status), f"nothing is unknown any more: {of.status}", now)

@@ -24,6 +24,7 @@ from tasks.work import ClientWork, Release, load_planned, load_release
 ASKED_FOR = timedelta(days=90)
 """As long as an agent knows its executions' ids."""
 MOST = 200
+UNSETTLED = ("unknown", "running")
 LONGEST_PROOF_S = 60.0
 
 
@@ -55,12 +56,15 @@ def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[
 
 
 def unsettled_query(now: datetime) -> Select[DeployResult]:
-    """Results of deploy tasks that have ended without anybody knowing what became of the client."""
+    """Results of deploy tasks that have ended without anybody knowing what became of the client.
+
+    Running ones, too: a flow run that was cancelled in Prefect leaves them.
+    """
     return (
         select(DeployResult)
         .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
         .where(
-            DeployResult.status == "unknown",
+            DeployResult.status.in_(UNSETTLED),
             DeployResult.execution_id.is_not(None),
             DeployTask.status.in_(FINISHED),
             DeployTask.finished_at > now - ASKED_FOR,

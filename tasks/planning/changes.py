@@ -19,6 +19,9 @@ from tasks.planning.fleet import read_members
 from tasks.planning.naming import check_names
 from tasks.planning.scripts import recipe_sha256, script_sha256
 
+UNSTARTED = ("pending", "scheduled")
+"""Statuses in which nothing may have run yet."""
+
 
 def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | None = None) -> list[str]:
     """What changed since the plan was made, as sentences, for the clients that are still to be run; sorted by client.
@@ -53,7 +56,7 @@ def replan(session: Session, deploy_task: DeployTask, now: datetime, who: str) -
     Raises PlanningError as at creation, and WrongStateError once an attempt was made.
     """
     results = session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == deploy_task.id))
-    if deploy_task.status != "pending" or any(result.attempt > 0 for result in results):
+    if deploy_task.status not in UNSTARTED or any(result.attempt > 0 for result in results):
         raise WrongStateError(f"cannot plan deploy task {deploy_task.id} anew: clients were already touched")
     draft = draft_deploy_task(session, deploy_task.request, now)
     old_digest = deploy_task.plan.digest

@@ -14,7 +14,7 @@ from db.queries.audit import append_audit
 from db.queries.deploy_tasks import Counts, counts_of, get_deploy_task
 from db.queries.freezes import find_freeze
 from tasks.errors import FleetChangedError, FrozenError, LeaseHeldError, PlanningError, WrongStateError
-from tasks.planning.changes import fleet_changes
+from tasks.planning.changes import UNSTARTED, fleet_changes
 from tasks.planning.changes import replan as plan_anew
 from tasks.planning.lease import (
     acquire_leases,
@@ -26,7 +26,6 @@ from tasks.planning.lease import (
 from tasks.planning.telling import Event, tell
 
 FINISHED = ("completed", "failed", "cancelled", "rolled_back")
-UNSTARTED = ("pending", "scheduled")
 """Nothing has run yet: the fleet is looked at before something does."""
 RETRIED_BY_DEFAULT = ("failed", "unreachable", "skipped")
 RETRIABLE = (*RETRIED_BY_DEFAULT, "unknown")
@@ -57,7 +56,7 @@ def begin_run(
 ) -> int:
     """A flow run begins to work on the deploy task: it takes the leases, the status is `running`; answers the fence.
 
-    Raises what `begin_start` does. The same holder may begin again (a re-run); it keeps its fence.
+    Raises what `begin_start` does. The same holder may begin again (a re-run), with a higher fence.
     """
     task = get_deploy_task(session, task.id, lock=True)
     refuse_finished(task, "run")
@@ -94,7 +93,7 @@ def _running(task: DeployTask) -> str:
 
 
 def finish_run(
-    session: Session, task: DeployTask, holder: str, now: datetime, reason: str | None = None
+    session: Session, task: DeployTask, holder: str, now: datetime, reason: str | None = None, *, fence: int
 ) -> str:
     """A flow run has nothing left to do: who is still pending is skipped; answers the status, counted from the results.
 
@@ -102,7 +101,7 @@ def finish_run(
     where another run has the deploy task now: then nothing is changed.
     """
     task = get_deploy_task(session, task.id, lock=True)
-    renew_leases(session, task, holder, now)
+    renew_leases(session, task, holder, now, fence=fence)
     _skip_pending(session, task, reason or "the deploy task ended before its turn", now)
     _end_results(session, task, ("running", "unknown"), "its run ended without an answer of its agent", now)
     counts = counts_of(session, task.id)

@@ -22,6 +22,11 @@ def check_way_back(
     session: Session, project: Project, request: DeployTaskRequest, clients: Sequence[PlannedClient]
 ) -> None:
     """Raises PlanningError where `auto_rollback` is asked for and a client could not be taken back."""
+    if request.failure_strategy == "continue" and request.auto_rollback in ("wave", "all"):
+        raise PlanningError(
+            f"auto_rollback {request.auto_rollback} needs failure_strategy abort or pause: continue never stops to go back",
+            FIELD,
+        )
     if request.auto_rollback == "off":
         return
     if request.operation == "uninstall":

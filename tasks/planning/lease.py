@@ -33,15 +33,14 @@ def acquire_leases(
 ) -> int:
     """Take the lease of every environment that the plan touches, all or none; answers the fence.
 
-    The fence is above every fence ever given out for the project. The same holder may take it again and keeps its
-    fence. Raises LeaseHeldError, naming who holds it; nothing is kept then if the caller rolls back.
+    The fence is above every fence ever given out for the project, also where the same holder takes it again: Prefect's
+    Retry keeps the flow run's id, and the process before it may only have been frozen. Raises LeaseHeldError, naming who holds it; nothing is kept then if the caller rolls back.
     """
     leases = _locked_leases(session, deploy_task)
     for lease in leases:
         if _is_held(lease, now) and (lease.holder, lease.deploy_task_id) != (holder, deploy_task.id):
             raise _held(lease)
-    mine = all(_is_held(lease, now) for lease in leases)
-    fence = leases[0].fence if mine else _next_fence(session, deploy_task.project_id)
+    fence = _next_fence(session, deploy_task.project_id)
     for lease in leases:
         lease.holder, lease.deploy_task_id, lease.fence = holder, deploy_task.id, fence
         lease.expires_at = now + timedelta(seconds=lease_ttl_s() if ttl_s is None else ttl_s)
@@ -50,11 +49,17 @@ def acquire_leases(
 
 
 def renew_leases(
-    session: Session, deploy_task: DeployTask, holder: str, now: datetime, ttl_s: float | None = None
+    session: Session,
+    deploy_task: DeployTask,
+    holder: str,
+    now: datetime,
+    ttl_s: float | None = None,
+    *,
+    fence: int,
 ) -> None:
     """Make the holder's leases last `ttl_s` from now. Raises LeaseLostError where another took one meanwhile."""
     for lease in _locked_leases(session, deploy_task):
-        if (lease.holder, lease.deploy_task_id) != (holder, deploy_task.id):
+        if (lease.holder, lease.deploy_task_id, lease.fence) != (holder, deploy_task.id, fence):
             raise LeaseLostError(
                 f"the lease of deploy task {deploy_task.id} is not {holder}'s any more: "
                 f"{lease.holder or 'nobody'} has it"
@@ -63,13 +68,17 @@ def renew_leases(
     session.flush()
 
 
-def check_leases_held(session: Session, deploy_task_id: str, holder: str) -> None:
-    """Raises LeaseLostError where another run has the deploy task's leases; until the transaction ends nobody takes them.
+def check_leases_held(
+    session: Session, deploy_task_id: str, holder: str, *, fence: int, environments: int
+) -> None:
+    """Raises LeaseLostError where another run has one of the deploy task's leases; until the transaction ends nobody takes them.
 
-    A lease that ran out is still the holder's until somebody takes it.
+    `environments`: of how many they are. A lease that ran out is still the holder's until somebody takes it.
     """
-    query = select(Lease.fence).where(Lease.deploy_task_id == deploy_task_id, Lease.holder == holder)
-    if session.scalars(query.with_for_update(read=True)).first() is None:
+    query = select(Lease.environment_id).where(
+        Lease.deploy_task_id == deploy_task_id, Lease.holder == holder, Lease.fence == fence
+    )
+    if len(session.scalars(query.with_for_update(read=True)).all()) < environments:
         raise LeaseLostError(f"the lease of deploy task {deploy_task_id} is not {holder}'s any more")
 
 

@@ -49,7 +49,7 @@ def test_exit_and_return_are_told_once_each_although_every_part_dies_in_between(
     assert shop.kill_application(CLIENT)
     wait_until("news of its exit", lambda: told() or None)
     for part in PARTS:
-        kill(watching_fleet, postgres, part, "none")
+        kill(watching_fleet, postgres, part)
         wait_until(f"the release API after the death of the {part}", lambda: _answers(watching_fleet))
     watching_fleet.agents[CLIENT].wait_until_up()
     pause(3)  # for the next look at it, and what a part that came back would tell anew

@@ -28,7 +28,10 @@ class Campaign:
             action(session, session.get(DeployTask, self.id))
 
     def begin(self):
-        self._change(lambda session, task: begin_run(session, task, "flow run 7", utc_now()))
+        def change(session, task):
+            self.fence = begin_run(session, task, "flow run 7", utc_now())
+
+        self._change(change)
 
     def put(self, client, status, error=None):
         def change(session, _task):
@@ -38,7 +41,9 @@ class Campaign:
         self._change(change)
 
     def finish(self):
-        self._change(lambda session, task: finish_run(session, task, "flow run 7", utc_now()))
+        self._change(
+            lambda session, task: finish_run(session, task, "flow run 7", utc_now(), fence=self.fence)
+        )
 
     def pause(self):
         def change(_session, task):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, select
 
-from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, News, Version
+from db.models import AuditEntry, Client, DeployResult, DeployTask, Installation, Lease, News, Version
 from db.queries.clients import delete_client
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.session import Database
@@ -58,7 +58,7 @@ def _begin(database: Database, task: DeployTask, holder: str = "run-1", now=NOW)
 
 def _finish(database: Database, task: DeployTask) -> str:
     with database.write() as session:
-        return finish_run(session, task, "run-1", NOW)
+        return finish_run(session, task, "run-1", NOW, fence=max(session.scalars(select(Lease.fence))))
 
 
 def test_two_starts_ask_for_the_same_run_and_one_after_it_for_another(database: Database, task):

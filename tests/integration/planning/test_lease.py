@@ -11,6 +11,7 @@ from tasks.planning import create_deploy_task
 from tasks.planning.lease import (
     acquire_leases,
     check_leases_free,
+    check_leases_held,
     lease_renew_s,
     lease_ttl_s,
     release_leases,
@@ -69,7 +70,7 @@ def test_a_lease_that_ran_out_is_taken_with_a_higher_fence_and_the_old_holder_no
     with database.write() as session:
         assert acquire_leases(session, tasks["one"], "run-2", LATE) > first
     with pytest.raises(LeaseLostError, match="run-2"), database.write() as session:
-        renew_leases(session, tasks["one"], "run-1", LATE)
+        renew_leases(session, tasks["one"], "run-1", LATE, fence=first)
     with database.write() as session:
         release_leases(session, tasks["one"], "run-1")
         with pytest.raises(LeaseHeldError):
@@ -80,19 +81,36 @@ def test_renewing_makes_it_last(database: Database, tasks):
     with database.write() as session:
         acquire_leases(session, tasks["one"], "run-1", NOW)
     with database.write() as session:
-        renew_leases(session, tasks["one"], "run-1", SOON)
+        renew_leases(session, tasks["one"], "run-1", SOON, fence=1)
     with pytest.raises(LeaseHeldError), database.write() as session:
         acquire_leases(session, tasks["two"], "run-2", LATE)
 
 
-def test_the_same_run_keeps_its_fence_and_a_released_lease_raises_it(database: Database, tasks):
+def test_the_same_run_gets_a_higher_fence_and_what_it_was_before_can_do_nothing(database: Database, tasks):
+    """Prefect's Retry keeps the flow run's id, and the process before it may only have been frozen."""
+    one = tasks["one"]
     with database.write() as session:
-        first = acquire_leases(session, tasks["one"], "run-1", NOW)
-        assert acquire_leases(session, tasks["one"], "run-1", SOON) == first
+        first = acquire_leases(session, one, "run-1", NOW)
+        assert acquire_leases(session, one, "run-1", SOON) == first + 1
     with database.write() as session:
-        release_leases(session, tasks["one"], "run-1")
+        check_leases_held(session, one.id, "run-1", fence=first + 1, environments=1)
+        with pytest.raises(LeaseLostError):
+            check_leases_held(session, one.id, "run-1", fence=first, environments=1)
+        with pytest.raises(LeaseLostError):
+            renew_leases(session, one, "run-1", SOON, fence=first)
+        release_leases(session, one, "run-1")
         check_leases_free(session, tasks["two"], NOW)
-        assert acquire_leases(session, tasks["two"], "run-2", NOW) == first + 1
+        assert acquire_leases(session, tasks["two"], "run-2", NOW) == first + 2
+
+
+def test_one_of_two_environments_that_is_lost_is_all_lost(database: Database, tasks):
+    with database.write() as session:
+        fence = acquire_leases(session, tasks["both"], "run-1", NOW)
+        check_leases_held(session, tasks["both"].id, "run-1", fence=fence, environments=2)
+    with database.write() as session:
+        acquire_leases(session, tasks["staging"], "run-2", LATE)
+    with pytest.raises(LeaseLostError), database.write() as session:
+        check_leases_held(session, tasks["both"].id, "run-1", fence=fence, environments=2)
 
 
 def test_of_many_at_once_one_gets_it(database: Database, tasks):

@@ -36,7 +36,7 @@ def paused(database, now):
 def test_a_run_that_renews_its_lease_is_left_alone(database, task):
     assert paused(database, GONE - timedelta(seconds=1)) == []
     with database.write() as session:
-        renew_leases(session, task, "run-1", GONE, TTL_S)
+        renew_leases(session, task, "run-1", GONE, TTL_S, fence=1)
     assert paused(database, GONE + timedelta(seconds=1)) == []
     with database.read() as session:
         assert get_deploy_task(session, task.id).status == "running"
@@ -57,7 +57,7 @@ def test_a_run_that_is_gone_is_paused_once_and_its_lease_let_go(database, task):
 def test_a_run_that_was_only_frozen_finds_its_lease_gone(database, task):
     paused(database, GONE)
     with pytest.raises(LeaseLostError), database.write() as session:
-        renew_leases(session, task, "run-1", GONE, TTL_S)
+        renew_leases(session, task, "run-1", GONE, TTL_S, fence=1)
     with database.write() as session:
         assert begin_run(session, task, "run-2", GONE, TTL_S) == 2
 

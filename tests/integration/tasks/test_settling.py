@@ -67,6 +67,18 @@ async def test_outcome_is_known_once_the_agent_is_back(shop):
     assert "outcomes settled" not in await beat()
 
 
+async def test_client_that_a_cancelled_flow_run_left_in_flight_is_asked_for_too(quick_shop):
+    task_id = await leave_unknown(quick_shop)
+    with quick_shop.database.write() as session:
+        session.get_one(DeployTask, task_id).status = "cancelled"
+        session.query(DeployResult).one().status = "running"
+    quick_shop.client("c1").behaviour = Behaviour()
+    await beat()
+    assert quick_shop.statuses(task_id) == {"c1": "success"}
+    assert quick_shop.task(task_id).status == "cancelled"
+    assert quick_shop.installations()["c1"].version == "1.5"
+
+
 @pytest.mark.parametrize(
     ("state", "exit_code", "restarted", "status", "said"),
     [

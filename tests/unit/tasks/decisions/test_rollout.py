@@ -94,12 +94,15 @@ def test_wave_has_a_threshold_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("scope", "clients"), [("failed", ("b",)), ("wave", ("b", "c")), ("all", ("a", "b", "c"))]
+    ("scope", "clients"), [("failed", ("b",)), ("wave", ("b", "c")), ("all", ("b", "c"))]
 )
 def test_auto_rollback_takes_back_whom_it_says(scope, clients):
     now = situation(statuses={**upgraded("a", "c"), "b": "failed"}, can_go_back=frozenset({"a", "b", "c"}))
     found = decide_next(Rules(WAVES, auto_rollback=scope), now)
     assert (found.action, found.clients) == (Action.ROLL_BACK, clients)
+    before = replace(now, can_go_back=frozenset({"a"}))
+    found = decide_next(Rules(WAVES, auto_rollback=scope), before)
+    assert found.clients == (("a",) if scope == "all" else ()), "a wave after the other, the last one first"
 
 
 def test_client_that_was_taken_back_still_counts_as_a_failure():
@@ -119,7 +122,8 @@ def test_rollback_that_was_asked_for_takes_everybody_back():
     now = situation(
         statuses=upgraded(*"abcdef"), can_go_back=frozenset({"a", "f"}), going_back=True, frozen="frozen"
     )
-    assert decide_next(Rules(WAVES), now).clients == ("a", "f")
+    assert decide_next(Rules(WAVES), now).clients == ("f",)
+    assert decide_next(Rules(WAVES), replace(now, can_go_back=frozenset("a"))).clients == ("a",)
     assert decide_next(Rules(WAVES), replace(now, can_go_back=frozenset())).action is Action.FINISH
 
 
@@ -182,7 +186,19 @@ class World:
     now: datetime = NOW
     asked_to_go_back: bool = False
     ever_failed: set[str] = field(default_factory=set)
-    went_on_with: int = 0
+    went_on_with: set[str] = field(default_factory=set)
+    regression: str | None = None
+    stopped: str | None = None
+
+    def is_too_much(self) -> bool:
+        """Counted by hand: failures that nobody went on with, over all and in each wave; or what is used."""
+        fresh, rules = self.ever_failed - self.went_on_with, self.rules
+        waves = rules.waves if rules.max_failures_per_wave is not None else ()
+        return (
+            self.regression is not None
+            or exceeds(len(fresh), len(self.statuses), rules.max_failures)
+            or any(exceeds(len(fresh & set(wave)), len(wave), rules.max_failures_per_wave) for wave in waves)
+        )
 
     def situation(self) -> Situation:
         able = {
@@ -201,6 +217,8 @@ class World:
             cancelled=self.cancelled,
             paused_by=self.paused_by,
             frozen=self.frozen,
+            regression=self.regression,
+            stopped=self.stopped,
             window_opens_at=self.now + timedelta(hours=1) if self.random.random() < 0.05 else None,
             canary_until=self.now - timedelta(seconds=1),
         )
@@ -231,6 +249,8 @@ class World:
                 return
 
     def take_back(self, step: Next) -> None:
+        if step.last and not self.going_back:
+            self.stopped, self.regression = step.reason, None  # who was taken back uses nothing more
         for client in step.clients:
             if self.random.random() < 0.03:
                 return
@@ -264,13 +284,15 @@ class World:
             self.going_back = self.asked_to_go_back = True
 
     def forgive(self, counted: int) -> None:
-        self.forgiven, self.went_on_with = counted, len(self.ever_failed)
+        self.forgiven, self.went_on_with, self.regression = counted, set(self.ever_failed), None
 
     def people(self) -> None:
         if self.random.random() < 0.03:
             self.paused_by = "ops"
         if self.random.random() < 0.02:
             self.frozen = "frozen"
+        if self.random.random() < 0.05 and "success" in self.statuses.values() and self.stopped is None:
+            self.regression = "clients use more than before"
         if self.random.random() < 0.01:
             self.cancelled = True
 
@@ -325,12 +347,17 @@ def check_step(world: World, step: Next) -> None:
             "waves are in order"
         )
         if world.rules.failure_strategy != "continue":
-            fresh, total = len(world.ever_failed) - world.went_on_with, len(world.statuses)
-            assert not exceeds(fresh, total, world.rules.max_failures), "the threshold is obeyed"
+            assert not world.is_too_much(), "the thresholds are obeyed"
+            assert world.stopped is None, "what was stopped is not begun again"
         if step.wave in world.rules.pause_after or (world.rules.canary and step.wave == 1):
             promoted = world.promoted >= step.wave
             assert promoted or (world.rules.canary_auto_promote and step.wave not in world.rules.pause_after)
+    if step.hold is Hold.FAILURES:
+        assert world.is_too_much(), "nobody is held for less"
     if step.action is Action.ROLL_BACK:
+        assert not any(
+            set(wave) & set(step.clients) and not set(step.clients) <= set(wave) for wave in world.rules.waves
+        ) or (world.rules.auto_rollback == "failed"), "a wave at a time"
         assert world.asked_to_go_back or world.rules.auto_rollback != "off", "nobody asked for a rollback"
 
 
