@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from deployments.demo.environment import free_port
 from tests.docker_engine import DockerEngine
 from tests.engine_between import EngineBetween
-from tests.integration.agent.container_agent import ContainerAgent, ask_port, free_port, phase_of
+from tests.integration.agent.container_agent import ContainerAgent, ask_port, phase_of
 
 NETWORK = "kills-net"
 CALLS = {
