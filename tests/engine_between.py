@@ -26,6 +26,12 @@ class EngineBetween:
         self._listener.listen(128)
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def hold(self, wanted: Callable[[str], bool]) -> "HeldRequest":
+        """Keep the first request that is `wanted` (told its first line) from the engine; all others pass."""
+        held = HeldRequest(wanted)
+        self.decide = held.decide
+        return held
+
     def close(self) -> None:
         """Take no more connections."""
         self._listener.close()
@@ -59,6 +65,32 @@ class EngineBetween:
         engine.connect(str(self._engine))
         threading.Thread(target=_pass_on, args=(engine, client), daemon=True).start()
         return engine
+
+
+class HeldRequest:
+    """On its way to the engine, which does not hear of it before `let_through`."""
+
+    def __init__(self, wanted: Callable[[str], bool]) -> None:
+        self._wanted = wanted
+        self._lock = threading.Lock()
+        self._came, self._through = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        """Until it has come."""
+        assert self._came.wait(30), "no such request came"
+
+    def let_through(self) -> None:
+        """The engine gets it, though whoever sent it may be dead."""
+        self._through.set()
+
+    def decide(self, line: str) -> None:
+        """See Decide."""
+        with self._lock:
+            mine = not self._came.is_set() and self._wanted(line)
+            if mine:
+                self._came.set()
+        if mine:
+            self._through.wait(60)
 
 
 def _pass_on(engine: socket.socket, client: socket.socket) -> None:

@@ -4,6 +4,7 @@ Tests use them too: a client's behaviour says what its script and its applicatio
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,13 +15,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
 from agent.wire.info import FEATURES, AgentInfo
 from agent.wire.monitors import Monitor, PutMonitor
 from agent.wire.processes import Collected, CollectRequest, ProcessInfo, Reported, ReportRequest
 from agent.wire.releases import CheckAnswer, CheckRequest, CheckResult
+from benchmarks.rollout.containers import SimulatedEngine
 
 BOOT_ID = "5f3c2d52-0a9b-4b57-9a51-7d7f6c2d1e10"
+Command = ExecuteRequest | ContainerDeployRequest
 
 
 @dataclass
@@ -62,12 +66,17 @@ class SimulatedClient:
     wanted: str = "1.0"
     cpu_percent: float | None = None
     memory_mb: float = 20.0
+    engine: SimulatedEngine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = SimulatedEngine(self.client_id)
 
 
 class SimulatedFleet:
-    """All of them, as one Starlette application."""
+    """All of them, as one Starlette application. `before_deployment`: called for each `container.deploy`, before it is obeyed."""
 
     def __init__(self, client_ids: list[str], version: str = "1.0") -> None:
+        self.before_deployment: Callable[[], None] = lambda: None
         self.clients = {client_id: SimulatedClient(client_id, version) for client_id in client_ids}
         self._running: set[asyncio.Task[None]] = set()
         self._info = {client_id: self._info_of(client_id) for client_id in client_ids}
@@ -78,6 +87,9 @@ class SimulatedFleet:
                 Route("/{client}/v1/commands/release.check", self.check, methods=["POST"]),
                 Route("/{client}/v1/commands/process.collect", self.collect, methods=["POST"]),
                 Route("/{client}/v1/commands/process.report", self.report, methods=["POST"]),
+                Route("/{client}/v1/commands/container.deploy", self.deploy_container, methods=["POST"]),
+                Route("/{client}/v1/commands/container.list", self.list_containers, methods=["POST"]),
+                Route("/{client}/v1/commands/container.collect", self.collect_containers, methods=["POST"]),
                 Route("/{client}/v1/executions/{execution}", self.execution),
                 Route("/{client}/v1/executions/{execution}/cancel", self.cancel, methods=["POST"]),
                 Route("/{client}/v1/monitors", self.list_monitors),
@@ -111,6 +123,17 @@ class SimulatedFleet:
         if client is None:
             return _away()
         asked = ExecuteRequest.model_validate_json(await request.body())
+        return self._accept(client, asked)
+
+    async def deploy_container(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None:
+            return _away()
+        asked = ContainerDeployRequest.model_validate_json(await request.body())
+        self.before_deployment()
+        return self._accept(client, asked)
+
+    def _accept(self, client: SimulatedClient, asked: Command) -> Response:
         known = client.executions.get(asked.execution_id)
         if known is not None:
             return _json(known.model_dump_json())
@@ -120,7 +143,10 @@ class SimulatedFleet:
             return _problem(409, f"fence {asked.fence} is lower than {client.fence}")
         client.fence = asked.fence or 0
         client.scripts_run.append(asked.execution_id)
-        client.requests[asked.execution_id] = asked
+        if isinstance(asked, ContainerDeployRequest):
+            client.engine.deployments.append(asked)
+        else:
+            client.requests[asked.execution_id] = asked
         client.ended[asked.execution_id] = asyncio.Event()
         client.executions[asked.execution_id] = Execution(
             execution_id=asked.execution_id,
@@ -138,11 +164,11 @@ class SimulatedFleet:
             self._finish(client, asked)
         return _json(client.executions[asked.execution_id].model_dump_json(), 202)
 
-    async def _finish_later(self, client: SimulatedClient, asked: ExecuteRequest) -> None:
+    async def _finish_later(self, client: SimulatedClient, asked: Command) -> None:
         await asyncio.sleep(client.behaviour.lasts_s)
         self._finish(client, asked)
 
-    def _finish(self, client: SimulatedClient, asked: ExecuteRequest) -> None:
+    def _finish(self, client: SimulatedClient, asked: Command) -> None:
         execution = client.executions[asked.execution_id]
         if execution.state.ended:
             return
@@ -157,6 +183,9 @@ class SimulatedFleet:
         if well:
             client.wanted = asked.version
             client.version = client.version if behaviour.answers_old_version else asked.version
+        if well and isinstance(asked, ContainerDeployRequest):
+            container = client.engine.put_in_place(asked)
+            execution = execution.model_copy(update={"container": container})
         self._end(client, execution, ExecutionState.SUCCEEDED if well else ExecutionState.FAILED)
 
     def _end(self, client: SimulatedClient, execution: Execution, state: ExecutionState) -> None:
@@ -211,6 +240,16 @@ class SimulatedFleet:
         processes = tuple(_process(client, rule.name) for rule in asked.rules)
         seen = Collected(processes=processes, boot_id=BOOT_ID, collected_at=datetime.now(UTC))
         return _json(seen.model_dump_json())
+
+    async def list_containers(self, request: Request) -> Response:
+        client = self._of(request)
+        if client is None or not client.engine.lists:
+            return _away()
+        return _json(client.engine.listed().model_dump_json())
+
+    async def collect_containers(self, request: Request) -> Response:
+        client = self._of(request)
+        return _away() if client is None else _json(client.engine.collected().model_dump_json())
 
     async def report(self, request: Request) -> Response:
         client = self._of(request)

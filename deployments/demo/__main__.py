@@ -74,7 +74,7 @@ def run(root: Path, leave: bool) -> int:
         fleet.stop()
         stop_applications(root)
         if engine is not None:
-            engine.remove_containers()
+            containers.leave_engine(engine, say)
         say(f"stopped; what it wrote is in {root}, the next demo starts anew there")
 
 

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Row:
 
 
 class Engine:
-    """The machine's own engine. Raises DemoError, saying why, where the project must be left out."""
+    """The machine's own engine. Every method raises DemoError where it does not do what it is asked for."""
 
     def __init__(self) -> None:
         import docker
@@ -53,7 +54,9 @@ class Engine:
             self._api = docker.APIClient(base_url=self.host, timeout=60)
             self._api.ping()
         except Exception as error:
-            raise DemoError(f"no Docker engine answers at {self.host}") from error
+            raise DemoError(
+                f"no Docker engine answers at {self.host}: start one (dockerd) to see it"
+            ) from error
 
     def build(self, version: str) -> None:
         """An image that says its version to whoever asks."""
@@ -65,31 +68,49 @@ class Engine:
                 entry.size = len(content.encode())
                 tar.addfile(entry, io.BytesIO(content.encode()))
         context.seek(0)
-        for line in self._api.build(
-            fileobj=context, custom_context=True, tag=f"{IMAGE}:{version}", rm=True, decode=True
-        ):
-            if "error" in line:
-                raise DemoError(f"cannot build the image {IMAGE}:{version}: {line['error']}")
+        tag = f"{IMAGE}:{version}"
+        with _asked_to(f"build the image {tag}"):
+            for line in self._api.build(fileobj=context, custom_context=True, tag=tag, rm=True, decode=True):
+                if "error" in line:
+                    raise DemoError(f"cannot build the image {tag}: {line['error']}")
 
     def served_version(self, container_id: str) -> str:
         """What the container itself answers, asked inside of it."""
-        made = self._api.exec_create(
-            container_id, ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
-        )
-        return bytes(self._api.exec_start(made["Id"])).decode(errors="replace").strip()
+        command = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
+        with _asked_to(f"ask the container {container_id[:12]} for its version"):
+            made = self._api.exec_create(container_id, command)
+            return bytes(self._api.exec_start(made["Id"])).decode(errors="replace").strip()
 
     def running(self, client_id: str) -> list[str]:
         """The ids of the client's running containers of the demo."""
         labels = [f"hoist.client={client_id}"]
-        found = self._api.containers(filters={"label": labels, "name": f"^/{NAME}-"})
+        with _asked_to("list its containers"):
+            found = self._api.containers(filters={"label": labels, "name": f"^/{NAME}-"})
         return [str(one["Id"]) for one in found]
 
     def remove_containers(self) -> int:
         """Remove all of the demo's containers, an earlier one's too; how many there were."""
-        found = self._api.containers(all=True, filters={"label": "hoist.client", "name": f"^/{NAME}-"})
-        for one in found:
-            self._api.remove_container(one["Id"], force=True, v=True)
+        with _asked_to("remove the demo's containers"):
+            found = self._api.containers(all=True, filters={"label": "hoist.client", "name": f"^/{NAME}-"})
+            for one in found:
+                self._api.remove_container(one["Id"], force=True, v=True)
         return len(found)
+
+
+@contextmanager
+def _asked_to(what: str) -> Iterator[None]:
+    import docker.errors
+    import requests.exceptions
+    import urllib3.exceptions
+
+    errors = (
+        *(docker.errors.DockerException, requests.exceptions.RequestException),
+        *(urllib3.exceptions.HTTPError, ConnectionError, TimeoutError),
+    )
+    try:
+        yield
+    except errors as error:
+        raise DemoError(f"the Docker engine cannot {what}: {error}") from error
 
 
 def find_engine(say: Callable[[str], None]) -> Engine | None:
@@ -98,9 +119,17 @@ def find_engine(say: Callable[[str], None]) -> Engine | None:
         engine = Engine()
         engine.remove_containers()
     except DemoError as error:
-        say(f"the container project is left out, the rest goes on: {error}; start one (dockerd) to see it")
+        say(f"the container project is left out, the rest goes on: {error}")
         return None
     return engine
+
+
+def leave_engine(engine: Engine, say: Callable[[str], None]) -> None:
+    """Remove what the demo made there, or say that it is left."""
+    try:
+        engine.remove_containers()
+    except DemoError as error:
+        say(f"the demo's containers are left: {error}")
 
 
 def register(fleet: Fleet, engine: Engine) -> str:

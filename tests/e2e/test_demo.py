@@ -15,19 +15,24 @@ from tests.e2e.survival import outlives_agent
 _DEMO = [sys.executable, "-m", "deployments.demo"]
 
 
-def test_demo_works_after_one_that_was_killed_and_ends_with_control_c(tmp_path):
+def test_demo_works_after_one_that_was_killed_and_ends_with_control_c(tmp_path, docker_engine):
+    """The first has no Docker engine and does without, the second has one."""
     root = (tmp_path / "demo").resolve()
     home = tmp_path / "home"
     home.mkdir()
     env = os.environ | {"HOME": str(home)}
+    nowhere = f"unix://{tmp_path}/none.sock"
     try:
-        kill_one_in_the_middle(root, env)
-        told, said = interrupt_one_that_stays(root, env, tmp_path)
+        said = kill_one_in_the_middle(root, env | {"DOCKER_HOST": nowhere}, tmp_path)
+        left_out = (
+            f"the container project is left out, the rest goes on: no Docker engine answers at {nowhere}"
+        )
+        assert f"{left_out}: start one (dockerd) to see it\n" in said
+        told, said = interrupt_one_that_stays(root, env | {"DOCKER_HOST": docker_engine.url}, tmp_path)
         assert "every application says it is 0.65.5" in said, said
-        rows = re.findall(r"^web-\d .*$", told, re.MULTILINE)
-        assert len(rows) == 3
-        for row in rows:
-            assert re.search(r"0\.64\.8 +0\.65\.5 +\d+ +\d+ +yes +(yes|no|\?)", row), row
+        check_rows(told)
+        check_container_rows(told, said)
+        assert docker_engine.containers() == []
         assert not marked_pids(root)
         assert not application_pids(root)
         assert not (home / ".hoist").exists()
@@ -36,15 +41,33 @@ def test_demo_works_after_one_that_was_killed_and_ends_with_control_c(tmp_path):
         stop_applications(root, patience_s=1)
 
 
-def kill_one_in_the_middle(root, env):
-    """SIGKILL a demo once its first version runs: its servers and agents end, its applications don't."""
-    demo = subprocess.Popen(
-        [*_DEMO, "--exit", "--dir", root],
-        cwd=CODE,
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def check_rows(told):
+    """Three applications, each proven to be the new version."""
+    rows = re.findall(r"^web-\d +0\..*$", told, re.MULTILINE)
+    assert len(rows) == 3, told
+    for row in rows:
+        assert re.search(r"0\.64\.8 +0\.65\.5 +\d+ +\d+ +yes +(yes|no|\?)", row), row
+
+
+def check_container_rows(told, said):
+    """Three containers that run the second version, as the release API has it and as each says itself."""
+    rows = re.findall(
+        r"^(web-\d) +(hoist-demo-\S+) +1\.1 +(sha256:\w{12}) +running +\d+\.\d$", told, re.MULTILINE
     )
+    assert [client for client, _, _ in rows] == ["web-1", "web-2", "web-3"], told
+    assert len({name for _, name, _ in rows}) == 3
+    assert len({image for _, _, image in rows}) == 1
+    assert told.count("completed: 3 of 3") == 2
+    assert "every application says it is 1.1" in said, said
+
+
+def kill_one_in_the_middle(root, env, folder):
+    """SIGKILL a demo once its first version runs: its servers and agents end, its applications don't. What it said."""
+    err = folder / "err-of-killed"
+    with err.open("w") as stderr:
+        demo = subprocess.Popen(
+            [*_DEMO, "--exit", "--dir", root], cwd=CODE, env=env, stdout=subprocess.DEVNULL, stderr=stderr
+        )
     try:
         wait_until(
             "applications", lambda: len(application_pids(root)) >= 3 or demo.poll() is not None, timeout_s=180
@@ -54,6 +77,7 @@ def kill_one_in_the_middle(root, env):
         demo.wait()
     wait_until("end of the killed demo's servers", lambda: not marked_pids(root), timeout_s=30)
     assert application_pids(root)
+    return err.read_text()
 
 
 def check_survival(root, told):

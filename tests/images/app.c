@@ -3,10 +3,11 @@
  *   app          serves HTTP on $PORT (8080): / answers $APP_VERSION, /health 200 or, with UNHEALTHY=1, 503
  *   app health   exits 0 where /health answers 200: the image's health check
  *
- * DIE=1 exits 3 at once; DIE_AFTER_S exits 3 later; BURN=1 keeps a core busy; EAT_MB holds memory; SLOW_START_S listens
- * later. At SIGTERM it finishes what it accepted, and exits 0.
+ * DIE=1 exits 3 at once; DIE_AFTER_S exits 3 later; BURN=1 keeps a core busy; EAT_MB holds memory; READ_MB reads a file of
+ * that size once, whose pages stay in the kernel's cache; SLOW_START_S listens later. At SIGTERM it finishes what it accepted, and exits 0.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,19 @@ static int ask_health(void) {
     return strncmp(answer + 9, "200", 3) != 0;
 }
 
+/* Written pages are dropped first: those that are touched once again would count as active. */
+static void read_file(size_t bytes) {
+    char block[1 << 16] = {1};
+    int file = open("/read", O_RDWR | O_CREAT, 0600);
+    for (size_t done = 0; done < bytes; done += sizeof block)
+        if (write(file, block, sizeof block) < 0) perror("cannot write");
+    fsync(file);
+    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    lseek(file, 0, SEEK_SET);
+    while (read(file, block, sizeof block) > 0) { }
+    close(file);
+}
+
 static void answer(int connection) {
     char request[1024] = {0}, body[256];
     struct pollfd waiting = {connection, POLLIN, 0};
@@ -66,6 +80,7 @@ int main(int count, char **words) {
     size_t eaten = (size_t)setting("EAT_MB", 0) << 20;
     char *memory = eaten ? malloc(eaten) : NULL;
     if (memory) memset(memory, 1, eaten);
+    if (setting("READ_MB", 0)) read_file((size_t)setting("READ_MB", 0) << 20);
     sleep(setting("SLOW_START_S", 0));
     if (setting("BURN", 0) && fork() == 0) for (;;) { }
     int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1, die_after_s = setting("DIE_AFTER_S", 0);

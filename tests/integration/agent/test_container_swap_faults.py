@@ -1,6 +1,5 @@
 """An engine that answers late, with an error, or breaks off in the middle: what a swap says of it is true."""
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker_engine import DockerEngine
-from tests.engine_between import EngineBetween, answer_of, stream_of
+from tests.engine_between import EngineBetween, HeldRequest, answer_of, stream_of
 from tests.integration.agent.container_agent import ContainerAgent
 from tests.real_processes import wait_until
 
@@ -88,52 +87,36 @@ def test_pull_that_breaks_off_once_is_begun_again(agent, between):
 
 def test_cancel_is_obeyed_while_the_engine_says_nothing_of_its_pull(agent, between):
     agent.deploy("e1", "1.0")
-    over, asked = threading.Event(), threading.Event()
-
-    def hold(line: str) -> bytes | None:
-        if "/images/create" in line:
-            asked.set()
-            over.wait(60)
-        return None
-
-    between.decide = hold
+    held = between.hold(lambda line: "/images/create" in line)
     agent.begin("e2", "1.1", config={"pull": "always"})
-    assert asked.wait(30)
+    held.wait()
     began = time.monotonic()
     agent.post("/v1/executions/e2/cancel", {})
     cancelled = agent.end_of("e2")
     took_s = time.monotonic() - began
-    over.set()
+    held.let_through()
     assert cancelled["error"] == "it was cancelled; shop-prod-1 (1.0) serves as before"
     assert took_s < 15
 
 
-def _held_creation(agent: ContainerAgent, between: EngineBetween) -> threading.Event:
-    """A swap whose request for a container is on its way when the agent is killed; set the event to let it through."""
+def _held_creation(agent: ContainerAgent, between: EngineBetween) -> HeldRequest:
+    """A swap whose request for a container is on its way when the agent is killed."""
     agent.deploy("e1", "1.0")
-    through, asked = threading.Event(), threading.Event()
-
-    def hold(line: str) -> bytes | None:
-        if "/containers/create" in line and not asked.is_set():
-            asked.set()
-            through.wait(60)
-        return None
-
-    between.decide = hold
+    held = between.hold(lambda line: "/containers/create" in line)
     agent.begin("e2", "1.1")
-    assert asked.wait(30)
+    held.wait()
     agent.kill()
-    return through
+    return held
 
 
 def test_container_that_arrives_after_its_swap_was_put_back_is_taken_away(agent, between):
-    through = _held_creation(agent, between)
+    held = _held_creation(agent, between)
     (agent.state_dir / "executions" / "e2" / "ended-by").write_text("cancelled\n")
     agent.start()
     agent.post("/v1/executions/e2/cancel", {})
     wait_until(lambda: b'"revert"' in (agent.state_dir / "executions" / "e2" / "swap.json").read_bytes())
     time.sleep(1.5)
-    through.set()
+    held.let_through()
     ended = agent.end_of("e2")
     assert ended["state"] == "cancelled", ended
     assert ended["error"] == "it was cancelled; shop-prod-1 (1.0) serves as before"
@@ -142,14 +125,14 @@ def test_container_that_arrives_after_its_swap_was_put_back_is_taken_away(agent,
 
 
 def test_container_that_arrives_late_is_used_by_the_swap_that_goes_on(agent, between):
-    through = _held_creation(agent, between)
+    held = _held_creation(agent, between)
     between_names: list[str] = []
 
     def let_through(line: str) -> None:
         """The late one is made just before the second request for the same name."""
         if "/containers/create" in line:
             between_names.append(line)
-            through.set()
+            held.let_through()
             wait_until(lambda: "shop-prod-2" in agent.containers())
 
     between.decide = let_through

@@ -1,49 +1,88 @@
 """The agent is killed with SIGKILL between every two steps of a swap: after its restart the swap ends as if nothing had been."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.container_agent import (
-    ContainerAgent,
-    ask_port,
-    free_port,
-    phase_of,
-    wait_for_phase,
-)
+from deployments.demo.environment import free_port
+from tests.docker_engine import DockerEngine
+from tests.engine_between import EngineBetween
+from tests.integration.agent.container_agent import ContainerAgent, ask_port, phase_of
 
+NETWORK = "kills-net"
+CALLS = {
+    "pull": r"GET \S+/images/shop:\S+/json ",
+    "create": r"POST \S+/containers/create\?",
+    "stop_first": r"POST \S+/stop\?",
+    "start": r"POST \S+/start ",
+    "wait": r"GET \S+/containers/\w+/json ",
+    "switch": rf"POST \S+/networks/{NETWORK}/disconnect ",
+    "stop_previous": r"POST \S+/stop\?",
+    "prune": r"DELETE \S+/containers/",
+    "revert": r"POST \S+/stop\?",
+}
+"""A call that the swap makes in each phase; tests/integration/agent/test_container_swap_errors.py has every one."""
 PHASES = ("pull", "create", "start", "wait", "switch", "stop_previous", "prune")
 GAP_PHASES = ("create", "stop_first", "start", "wait", "switch", "prune")
-LONG_PHASES = ("wait", "revert")
-"""The others may be over before the kill comes; tests/integration/agent/test_container_swap_errors.py has every call."""
 FAILING = ("start", "wait", "revert")
 
 
 @pytest.fixture(scope="module")
-def images(session_docker_engine):
-    for version in ("1.0", "1.1"):
+def engine(session_docker_engine: DockerEngine) -> Iterator[DockerEngine]:
+    """With the images, and a network for the alias: without one there is nothing to ask of the engine at the switch."""
+    for version in ("0.9", "1.0", "1.1"):
         session_docker_engine.build(f"shop:{version}")
     session_docker_engine.build("shop:sick", UNHEALTHY="1")
+    made = session_docker_engine.api.create_network(NETWORK, check_duplicate=True)
+    yield session_docker_engine
+    session_docker_engine.remove_all()
+    session_docker_engine.api.remove_network(made["Id"])
 
 
 @pytest.fixture
-def agent(tmp_path: Path, docker_engine, images):
-    process = ContainerAgent(tmp_path / "one", docker_engine)
+def between(engine: DockerEngine, docker_engine: DockerEngine, tmp_path: Path) -> Iterator[EngineBetween]:
+    made = EngineBetween(docker_engine.folder / f"{tmp_path.name[-20:]}.sock", docker_engine.socket)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(between: EngineBetween, docker_engine: DockerEngine, tmp_path: Path) -> Iterator[ContainerAgent]:
+    process = ContainerAgent(tmp_path / "one", docker_engine, HOIST_AGENT_DOCKER_HOST=between.url)
     try:
         yield process.start()
     finally:
         process.close()
 
 
-def kill_at(agent: ContainerAgent, execution_id: str, phase: str) -> str:
-    """SIGKILL the agent once the swap has come to `phase`, or is through; the phase that it was killed in; start it again."""
-    wait_for_phase(agent, execution_id, phase)
+def config_of(port: int | None = None) -> dict:
+    """With an alias; on a port of the host, which two can't have at once."""
+    ports = [{"container_port": 8080, "host_port": port, "host_ip": "127.0.0.1"}]
+    return {"networks": [{"name": NETWORK, "aliases": ["shop"]}], "ports": ports}
+
+
+def prepare(agent: ContainerAgent, config: dict, *versions: str) -> None:
+    """What was deployed before."""
+    for number, version in enumerate(versions):
+        done = agent.deploy(f"e{number}", version, config=config)
+        assert done["state"] == "succeeded", done
+
+
+def kill_in(agent: ContainerAgent, between: EngineBetween, phase: str, version: str, config: dict) -> None:
+    """Deploy, SIGKILL the agent while the engine is asked for what `phase` does, and start it again.
+
+    The engine gets the request when nobody waits for its answer any more.
+    """
+    held = between.hold(lambda line: phase_of(agent, "e2") == phase and bool(re.match(CALLS[phase], line)))
+    agent.begin("e2", version, config=config)
+    held.wait()
     agent.kill()
-    killed_in = str(phase_of(agent, execution_id))
+    killed_in = phase_of(agent, "e2")
+    held.let_through()
     agent.start()
-    if phase in LONG_PHASES:
-        assert killed_in == phase, "it was killed too late to show anything"
-    return killed_in
+    assert killed_in == phase
 
 
 def only_container(agent: ContainerAgent, version: str, kept: str | None) -> None:
@@ -55,10 +94,9 @@ def only_container(agent: ContainerAgent, version: str, kept: str | None) -> Non
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_killed_swap_ends_with_the_new_one_alone(agent, phase):
-    agent.deploy("e1", "1.0")
-    agent.begin("e2", "1.1")
-    kill_at(agent, "e2", phase)
+def test_killed_swap_ends_with_the_new_one_alone(agent, between, phase):
+    prepare(agent, config_of(), "0.9", "1.0")
+    kill_in(agent, between, phase, "1.1", config_of())
     ended = agent.end_of("e2")
     assert (ended["state"], ended["error"]) == ("succeeded", None), ended
     only_container(agent, "1.1", "1.0")
@@ -66,12 +104,10 @@ def test_killed_swap_ends_with_the_new_one_alone(agent, phase):
 
 
 @pytest.mark.parametrize("phase", GAP_PHASES)
-def test_killed_swap_of_one_port_ends_with_the_new_one_alone(agent, phase):
+def test_killed_swap_of_one_port_ends_with_the_new_one_alone(agent, between, phase):
     port = free_port()
-    config = {"ports": [{"container_port": 8080, "host_port": port, "host_ip": "127.0.0.1"}]}
-    agent.deploy("e1", "1.0", config=config)
-    agent.begin("e2", "1.1", config=config)
-    kill_at(agent, "e2", phase)
+    prepare(agent, config_of(port), "0.9", "1.0")
+    kill_in(agent, between, phase, "1.1", config_of(port))
     ended = agent.end_of("e2")
     assert ended["state"] == "succeeded", ended
     assert ended["container"]["gap_ms"] > 0
@@ -81,14 +117,10 @@ def test_killed_swap_of_one_port_ends_with_the_new_one_alone(agent, phase):
 
 @pytest.mark.parametrize("same_port", [False, True], ids=["no_gap", "gap"])
 @pytest.mark.parametrize("phase", FAILING)
-def test_killed_swap_that_fails_ends_with_the_previous_one_alone(agent, phase, same_port):
-    port = free_port()
-    config = {
-        "ports": [{"container_port": 8080, "host_port": port if same_port else None, "host_ip": "127.0.0.1"}]
-    }
-    agent.deploy("e1", "1.0", config=config)
-    agent.begin("e2", "sick", config=config)
-    kill_at(agent, "e2", phase)
+def test_killed_swap_that_fails_ends_with_the_previous_one_alone(agent, between, phase, same_port):
+    config = config_of(free_port() if same_port else None)
+    prepare(agent, config, "1.0")
+    kill_in(agent, between, phase, "sick", config)
     ended = agent.end_of("e2")
     assert ended["state"] == "failed", ended
     assert "shop-prod-1 (1.0) serves" in ended["error"]

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 
 from agent.wire.containers import ContainerInfo
 from agent.wire.naming import ContainerNaming
-from db.models import Client, ContainerReportRow, LatestContainerReport
+from db.models import Alert, Client, ContainerReportRow, LatestContainerReport
 from db.secrets import sha256_hex
 from tests.builders import NOW, create_client, create_container_project, create_project
 from tests.served_api import assert_problem
@@ -20,6 +20,8 @@ TOKEN = "the-report-token-of-web-01"
 LIMIT = 8 * 1024 * 1024
 BOUND_S = 20
 """For what takes a second or two on an idle machine: tests share theirs."""
+ALL_EXITED_BOUND_S = 40
+"""The same, where an alert is written for each container."""
 
 
 @pytest.fixture
@@ -331,6 +333,26 @@ def test_ten_thousand_containers_are_taken_and_counted_in_bounded_time(served, o
     took_s = time.monotonic() - began
     assert took_s < BOUND_S
     assert count(served) == 1
+
+
+def test_ten_thousand_containers_that_all_exited_are_alerts_in_bounded_time(served, operator, agent):
+    names = [f"shop-prod-{index}" for index in range(10_000)]
+    send(agent, *names)
+    assert of_project(operator)["summary"]["running_count"] == 10_000
+    began = time.monotonic()
+    send(agent, *(container(name, "exited", exit_code=137) for name in names))
+    summary = of_project(operator)["summary"]
+    took_s = time.monotonic() - began
+    assert (summary["running_count"], summary["stopped_count"]) == (0, 10_000)
+    assert held_stops(served) == sorted(names)
+    assert took_s < ALL_EXITED_BOUND_S
+
+
+def held_stops(served):
+    """Whose stop holds, be it that it waits a second or fires: once for each alert."""
+    holds = select(Alert.subject).where(Alert.type == "container_stopped", Alert.holds)
+    with served.database.read() as session:
+        return sorted(session.scalars(holds))
 
 
 def test_more_than_the_limits_is_refused(served, agent):
