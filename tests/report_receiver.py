@@ -22,6 +22,7 @@ class ReleaseApi:
         self.container_reports: list[dict[str, Any]] = []
         self.pod_reports: list[dict[str, Any]] = []
         self.tokens: list[str | None] = []
+        self.dates: list[str | None] = []
         self.port = 0
         self._server: Any = None
 
@@ -39,6 +40,7 @@ class ReleaseApi:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                api.dates.append(self.headers["Date"])
                 status = api.take(self.path, self.headers["Authorization"], body)
                 answer = b'{"detail": "told why"}'
                 self.send_response(status)

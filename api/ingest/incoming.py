@@ -21,11 +21,12 @@ Report = TypeVar("Report", ProcessReport, ContainerReport, PodReport)
 
 @dataclass(frozen=True)
 class Incoming(Generic[Report]):
-    """A report, who brought it, and when it was received."""
+    """A report, who brought it, and when it was received. `made_at`: by the API's clock; None: as it says itself."""
 
     report: Report
     principal: Principal
     received_at: datetime
+    made_at: datetime | None = None
 
     @cached_property
     def report_id(self) -> str:
@@ -41,7 +42,7 @@ class Incoming(Generic[Report]):
     @property
     def reported_at(self) -> datetime:
         """When it was made; one from the future counts as made when it was received."""
-        return min(self.report.reported_at, self.received_at)
+        return min(self.made_at or self.report.reported_at, self.received_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.wire.containers import ContainerReport
 from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
-from api.ingest.incoming import Incoming, Report
+from api.ingest.incoming import Report
 from api.ingest.writing import Ingest
 from api.problems import answer_error
 from api.replies import Reply
@@ -65,7 +65,8 @@ class QuickReports:
         if report is None:
             await self.app(scope, receive, send)
             return
-        incoming = Incoming(report, scope["state"]["principal"], utc_now())
+        date = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"date"), None)
+        incoming = self._ingest.receive(report, scope["state"]["principal"], utc_now(), date)
         try:
             accepted = await self._ingest.put(incoming, len(scope["state"]["body"]))
         except Exception as error:  # noqa: BLE001 (raised again where it is none of ours)

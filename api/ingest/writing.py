@@ -1,7 +1,7 @@
 """What an API process has for its reports: the writers, one for each kind, and what they remember."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from agent.wire.containers import ContainerReport
 from agent.wire.pods import PodReport
 from agent.wire.processes import ProcessReport
+from api.auth import Principal
 from api.ingest.batches import Batches
+from api.ingest.clocks import Clocks, read_date
 from api.ingest.container_reports import store_container_reports
-from api.ingest.incoming import Incoming, Judge, Outcome, judge_nothing
+from api.ingest.incoming import Incoming, Judge, Outcome, Report, judge_nothing
 from api.ingest.pod_reports import store_pod_reports
 from api.ingest.process_reports import report_day, store_process_reports
 from api.metrics.process import ProcessMetrics
@@ -45,6 +47,7 @@ class Ingest:
         self._memory = SetMemory()
         self._days: frozenset[date] = frozenset()
         self._metrics = metrics or ProcessMetrics()
+        self._clocks = Clocks()
         self.processes: Batches[Incoming[ProcessReport], ReportAccepted] = Batches(
             self.write_processes, "process-reports", self._metrics.reports("process").note_batch
         )
@@ -57,6 +60,19 @@ class Ingest:
         self._metrics.show_waiting("process", lambda: self.processes.waiting)
         self._metrics.show_waiting("container", lambda: self.containers.waiting)
         self._metrics.show_waiting("pod", lambda: self.pods.waiting)
+
+    def receive(
+        self, report: Report, principal: Principal, received_at: datetime, date_header: str | None
+    ) -> Incoming[Report]:
+        """The report, with its time put right where its sender's clock is off. `date_header`: what that clock said."""
+        sent_at = read_date(date_header)
+        if sent_at is None:
+            return Incoming(report, principal, received_at)
+        whose = (principal.name, report.client_id)
+        made_at, is_off = self._clocks.put_right(whose, report.reported_at, sent_at, received_at)
+        if is_off:
+            self._metrics.count_clock_off(_kind_of(report))
+        return Incoming(report, principal, received_at, made_at)
 
     async def put(self, incoming: Incoming[Any], size: int) -> ReportAccepted:
         """The report's outcome, once it is durable. `size`: its bytes. Raises Refused, RowNotFoundError and what the
@@ -139,3 +155,9 @@ class Ingest:
     def forget_days(self) -> None:
         """Look anew which days there are: one that was there may have been dropped."""
         self._days = frozenset()
+
+
+def _kind_of(report: ProcessReport | ContainerReport | PodReport) -> str:
+    if isinstance(report, ProcessReport):
+        return "process"
+    return "pod" if isinstance(report, PodReport) else "container"

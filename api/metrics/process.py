@@ -73,6 +73,14 @@ class ProcessMetrics:
             ("kind", "outcome"),
             registry=self.registry,
         )
+        self._clocks_off = Counter(
+            "hoist_reports_clock_off",
+            "Reports whose sender's clock is off: their time was put right.",
+            ("kind",),
+            registry=self.registry,
+        )
+        for kind in REPORT_KINDS.values():
+            self._clocks_off.labels(kind)
         self._batches = Histogram(
             "hoist_ingest_batch_reports",
             "Reports that were written in one transaction.",
@@ -104,6 +112,10 @@ class ProcessMetrics:
     def show_waiting(self, kind: str, how_many: Callable[[], float]) -> None:
         """Ask for how many reports wait when it is to be shown."""
         self._waiting.labels(kind).set_function(how_many)
+
+    def count_clock_off(self, kind: str) -> None:
+        """One more report's time was put right."""
+        self._clocks_off.labels(kind).inc()
 
     def count_request(self, method: str, path: str, status: int) -> None:
         """One more request, answered with that status."""

@@ -50,7 +50,7 @@ def report_pods(body: PodReport, call: Posted, request: Request) -> Response:
 
 def _take(report: ProcessReport | ContainerReport | PodReport, call: Call, request: Request) -> Response:
     ingest: Ingest = request.app.state.ingest
-    incoming: Incoming[Any] = Incoming(report, call.principal, call.now)
+    incoming: Incoming[Any] = ingest.receive(report, call.principal, call.now, request.headers.get("date"))
     if call.key is None:
         accepted = from_thread.run(ingest.put, incoming, len(request.state.body))
         return Reply(202, accepted).response()

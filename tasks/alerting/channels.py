@@ -34,7 +34,8 @@ Event = Literal["firing", "resolved", "started", "needs_person", "failed", "done
 NOTIFY_FILE = "HOIST_NOTIFY_FILE"
 BLOCK_WITHIN_S = 10.0
 
-logging.getLogger("apprise").addFilter(lambda _record: False)  # it names URLs, which are secrets
+for _name in ("apprise", "urllib3.connectionpool"):  # they name URLs, which are secrets
+    logging.getLogger(_name).addFilter(lambda _record: False)
 
 
 class ChannelConfig(Request):

@@ -1,10 +1,16 @@
 """The spool is emptied in order, and one project's trouble is not another's."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from agent.monitors.delivery import Delivery
 from agent.monitors.errors import TransientReportError
+from agent.monitors.sending import ReportSender
 from agent.monitors.spool import Spool
+from tests.report_receiver import api
+
+__all__ = ["api"]
 
 
 class RefusingSender:
@@ -49,3 +55,12 @@ async def test_release_api_that_is_away_keeps_everything_waiting_in_order(tmp_pa
         await Delivery(spool, sender).flush()
     assert sender.sent == []
     assert len(spool) == 4
+
+
+async def test_each_attempt_says_what_its_host_s_clock_shows_then(api):
+    clock = [datetime(2001, 1, 1, 0, 0, second, tzinfo=UTC) for second in (9, 7)]
+    sender = ReportSender(api.url, "token", now=clock.pop)
+    for _ in range(2):
+        await sender.send("shop", b"{}")
+    await sender.aclose()
+    assert api.dates == ["Mon, 01 Jan 2001 00:00:07 GMT", "Mon, 01 Jan 2001 00:00:09 GMT"]

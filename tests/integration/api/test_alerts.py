@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -18,6 +19,7 @@ from tasks.decisions.alerts import Timing
 from tasks.decisions.observed import Observed
 from tasks.planning import create_deploy_task
 from tests.builders import NOW, create_container_project, create_fleet, upgrade_request
+from tests.metrics import read_metrics
 from tests.served_api import assert_problem
 
 TOKEN = "the-report-token-of-web-01"
@@ -63,11 +65,11 @@ def process(pid=100, **fields):
     }
 
 
-def say(agent, project, *processes, **fields):
+def say(agent, project, *processes, headers=None, **fields):
     body = {"client_id": "web-01", "project_id": project.id, "version": "1.4", "reported_at": at()}
     body |= {"processes": list(processes), **fields}
     body.setdefault("unmatched_rules", [] if processes else ["shop"])
-    answer = agent.post("/release/process-report", json=body)
+    answer = agent.post("/release/process-report", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
 
 
@@ -91,6 +93,12 @@ def told(served):
 def waiting(served):
     with served.database.read() as session:
         return session.query(Alert).filter(Alert.fired_at.is_(None)).count()
+
+
+def raised(served):
+    """The types of all alerts that wait, fire or are over."""
+    with served.database.read() as session:
+        return [one.type for one in session.query(Alert)]
 
 
 def test_exit_fires_after_a_second_and_resolves_when_it_is_back(operator, served, agent, fleet):
@@ -255,6 +263,29 @@ def test_late_repeated_and_future_reports_raise_no_false_alert(operator, served,
     assert waiting(served) == 0
     say(agent, fleet)
     assert until(lambda: alerts(operator, status="firing"))[0]["type"] == "process_exit"
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
+@pytest.mark.parametrize("off_s", [-3600, 3600])
+def test_client_whose_clock_is_off_is_judged_by_its_reports_age(operator, served, agent, fleet, off_s, key):
+    def clock(ago_s=0.0):
+        return datetime.now(UTC) + timedelta(seconds=off_s - ago_s)
+
+    def heard(ago_s, *processes, **headers):
+        headers["Date"] = format_datetime(clock(), usegmt=True)
+        say(agent, fleet, *processes, headers=headers, reported_at=clock(ago_s).isoformat())
+
+    heard(600)  # out of its spool: history
+    heard(500, process())
+    assert raised(served) == []
+    heard(40, process())
+    heard(30, **key)
+    heard(29.5, process(200))
+    assert raised(served) == ["process_restart"]
+    heard(0)
+    until(lambda: "process_exit" in {one["type"] for one in alerts(operator, status="firing")})
+    found = read_metrics(served.viewer)
+    assert found["hoist_reports_clock_off_total", "process"] == 6
 
 
 def test_spooled_history_is_not_judged(operator, served, agent, fleet):

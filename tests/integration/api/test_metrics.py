@@ -142,6 +142,7 @@ def test_reports_are_counted_by_what_became_of_them(served, project):
     assert counts["process", "refused"] == 3
     assert counts["process", "failed"] == 0
     assert counts["container", "ingested"] == 1
+    assert found["hoist_reports_clock_off_total", "process"] == 0
     assert found["hoist_ingest_wait_seconds_count", "process"] == 3  # the one with a key waits for no batch
     assert found["hoist_ingest_batch_reports_sum", "process"] == 3
     assert found["hoist_ingest_waiting_reports", "process"] == 0
