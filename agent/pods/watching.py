@@ -20,6 +20,8 @@ SILENCE_S = 90.0
 SERVER_TIMEOUT_S = (240, 300)
 """After which the cluster ends a watch by itself; spread, so that many do not begin anew together."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LASTING_S = 5.0
+"""A watch that lasted so long is followed by the next at once; a cluster that ends each at once is not asked without a pause."""
 IDLE_S = 600.0
 """A watch that nobody has asked for this long ends."""
 
@@ -83,15 +85,14 @@ class PodWatch:
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
+            began, ended_well = time.monotonic(), False
             try:
                 if not self._version:
                     self._begin_anew()
                 self._follow()
-                pause_s = FIRST_PAUSE_S
-                continue
+                ended_well = True
             except _Expired:
-                self._version = ""
-                continue
+                self._version, ended_well = "", True
             except ClusterError as error:
                 log.info("cannot watch %s, will try again: %s", self._selection.words, error)
             except Exception:  # whatever it was, the pods are watched on
@@ -99,6 +100,10 @@ class PodWatch:
                 self._version = ""
             finally:
                 self._lose_step()
+            if time.monotonic() - began >= LASTING_S:
+                pause_s = FIRST_PAUSE_S
+                if ended_well:
+                    continue
             self._end_if_idle()
             self._stopping.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -1,7 +1,6 @@
 """A watched process dies, and a web hook hears of it: a real process, a real agent, the served API, both databases."""
 
 import time
-from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +16,8 @@ from tests.served_api import serve_api
 __all__ = ["hook"]
 
 TOKEN = "the-report-token-of-web-1"
+TOLD_WITHIN_S, TRIES = 2.0, 4
+"""A busy machine gets more than one try."""
 
 
 @pytest.fixture
@@ -53,22 +54,37 @@ def test_killed_process_is_told_within_seconds_once_and_its_return_too(
             assert agent.http.put(f"/v1/monitors/{project.id}", json=monitor).status_code == 200
             listed = lambda: api.operator.get("/release/projects/shop/processes").json()["clients"]
             wait_until(lambda: listed()[0]["status"] == "healthy")
-            killed = time.monotonic()
-            app.kill()
-            app.wait()
-            wait_until(lambda: hook.messages)
-            print(f"told {time.monotonic() - killed:.2f} s after the kill, {datetime.now(UTC):%H:%M:%S}")
-            assert time.monotonic() - killed < 15  # two seconds on an idle machine
-            agent.kill()
-            processes.python("import time; time.sleep(600)", rule.pattern)
-            agent.start()
-            wait_until(lambda: api.operator.get("/release/alerts?status=resolved").json())
+            told_after = []
+            while not told_after or (min(told_after) > TOLD_WITHIN_S and len(told_after) < TRIES):
+                if told_after:
+                    time.sleep(31)  # until what is told is a group's first message again
+                told_after.append(told_after_kill(app, hook))
+                agent.kill()
+                app = processes.python("import time; time.sleep(600)", rule.pattern)
+                agent.start()
+                wait_for_messages(hook, 2 * len(told_after))
         finally:
             agent.close()
-        deadline = time.monotonic() + 90
-        while len(hook.messages) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)  # collected for 30 s
+    print(f"told {told_after} s after the kills")
+    assert min(told_after) <= TOLD_WITHIN_S
     assert hook.titles == [
         "shop on web-1: process exit (shop)",
         "resolved: shop on web-1: process exit (shop)",
-    ]
+    ] * len(told_after)
+
+
+def told_after_kill(app, hook: WebHook) -> float:
+    """Kill it; the seconds until the web hook hears of it."""
+    before, killed = len(hook.messages), time.monotonic()
+    app.kill()
+    app.wait()
+    wait_for_messages(hook, before + 1)
+    return round(time.monotonic() - killed, 2)
+
+
+def wait_for_messages(hook: WebHook, count: int) -> None:
+    """What is no group's first message is collected for 30 s."""
+    deadline = time.monotonic() + 90
+    while len(hook.messages) < count:
+        assert time.monotonic() < deadline, hook.titles
+        time.sleep(0.01)
