@@ -7,11 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from api.errors import SettingsError, TransientApiError
 from api.schemas.deploy_tasks import StartAnswer
 from api.settings import DEFAULT_PREFECT_URL, ApiSettings, check_prefect_url
+from db.models import utc_now
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 DEPLOYMENT = "upgrade/fleet"
 TIMEOUT_S = 25.0
 MAX_RUNS_PER_KEY = 20
+PENDING_FOR = timedelta(minutes=2)
+"""A worker needs seconds from taking a flow run to its beginning."""
 NO_WORKER = "no worker polls the deployment's work pool: the flow run waits until one does"
 
 
@@ -85,15 +89,29 @@ class FlowRuns:
 async def _living_run(
     client: "PrefectClient", deployment: "DeploymentResponse", deploy_task_id: str, key: str
 ) -> "FlowRun":
-    # A run that ended before it took the deploy task up still owns its key: the next one's is made of its id.
+    # A run that ended before it took the deploy task up still owns its key: the next one's is made of its id. So does one
+    # that its worker took and never began: nobody takes it again.
     for _ in range(MAX_RUNS_PER_KEY):
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"deploy_task_id": deploy_task_id}, idempotency_key=key
         )
-        if run.state is None or not run.state.is_final():
+        if run.state is None or not (run.state.is_final() or await _gave_up(client, run)):
             return run
         key = f"{deploy_task_id}:{run.id}"
     raise TransientApiError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
+
+
+async def _gave_up(client: "PrefectClient", run: "FlowRun") -> bool:
+    """Whether a worker took the run so long ago that it must have died before it began it; then it is marked as crashed."""
+    from prefect.states import Crashed
+
+    state = run.state
+    if state is None or not state.is_pending() or utc_now() - state.timestamp < PENDING_FOR:
+        return False
+    await client.set_flow_run_state(
+        run.id, Crashed(message="its worker took it and never began it"), force=True
+    )
+    return True
 
 
 async def _is_polled(client: "PrefectClient", deployment: "DeploymentResponse") -> bool:
