@@ -172,8 +172,7 @@ class Executions:
             carried = await self._way(entry).begin(entry.record, entry.paths)
         except Refused as refused:
             self._forget(entry, refused)
-        except Exception as error:
-            # Nothing runs: whatever it was, the caller and those who wait for the same id must hear of it.
+        except Exception as error:  # nothing runs: whoever waits for this id must hear of it
             log.exception("cannot start execution %s", entry.record.execution_id)
             reason = f"cannot start execution {entry.record.execution_id}: {type(error).__name__}"
             self._journal.discard(entry.paths)

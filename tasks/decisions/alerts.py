@@ -1,8 +1,8 @@
 """The life of an alert, as a pure decision: what was, what is seen, what time it is → what is, and why.
 
-A condition that holds makes the alert wait for `for_s`, from when that was heard of, then fire, once: a client's clock that
-is wrong, or a report that comes late, leaves what ended the condition the same time to arrive. It resolves when the condition has not held
-for `keep_firing_s`. Time alone is an observation too (`None`): it fires what has waited long enough, and resolves what
+A condition that holds makes the alert wait for `for_s`, from when that was heard of, then fire, once: a client's clock
+that is wrong, or a report that comes late, leaves what ended the condition the same time to arrive. It resolves when the
+condition has not held for `keep_firing_s`. Time alone is an observation too (`None`): it fires what has waited long enough, and resolves what
 was kept firing. The model is Prometheus' (`for`, `keep_firing_for`):
 https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
 """

@@ -34,7 +34,8 @@ class Previous(BaseModel):
 class SwapProgress(Progress):
     """`container_id` None: not made yet. `kept`: it is one that was kept, so a failure stops it and removes nothing.
 
-    `gap_began`, `gap_ended`: Unix times between which nothing served. `unseen`: it failed before it knew what runs. `creating`: the engine was asked to make one, and has not answered.
+    `gap_began`, `gap_ended`: Unix times between which nothing served. `unseen`: it failed before it knew what runs.
+    `creating`: the engine was asked to make one, and has not answered.
     """
 
     phase: Phase = "begin"

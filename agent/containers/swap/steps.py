@@ -21,7 +21,7 @@ REVERT_PATIENCE_S = 120.0
 
 
 class NotServing(StepFailed):
-    """The new one had taken over, and does not run any more."""
+    """The new one had taken over, and does not serve any more."""
 
 
 class Steps:

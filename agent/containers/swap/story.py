@@ -1,5 +1,6 @@
 """The swap itself, as it is told: start the new one, wait until it is well, let it take over, stop the one before."""
 
+import math
 import time
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from agent.wire.executions import DeployedContainer
 POLL_S = 0.3
 SETTLE_S = 2.0
 """How long one without a health check is watched once it has its aliases."""
+WELL_AGAIN_WITHIN_S = 600.0
+"""How long one that had to be started again after it took over has to be well: no timeout ends that any more."""
 CHECK_WITHIN_S = 60.0
 """How long the next run of a health check is waited for then."""
 
@@ -141,8 +144,10 @@ class Swap(Steps):
         self._patiently(self._dock.start, container_id, name)
         self._notes.write(phase="wait")
 
-    def _wait_until_well(self) -> None:
+    def _wait_until_well(self, within_s: float = math.inf) -> None:
+        """`within_s`: once nothing ends it any more, it has to be well in that time."""
         container_id, name = self._new()
+        until = time.monotonic() + within_s
         while True:
             seen = self._patiently(self._dock.inspect, container_id, name)
             verdict = judge(seen, self._request.stable_for_s, datetime.now(UTC))
@@ -151,6 +156,8 @@ class Swap(Steps):
             if verdict.health is Health.WELL:
                 self._notes.tell(f"{name} is well: {verdict.why}")
                 break
+            if time.monotonic() > until:
+                raise StepFailed(f"{name} is not well after {within_s:g} s: {verdict.why}")
             self._notes.tell_once(f"waiting for {name}: {verdict.why.partition(' since ')[0]}")
             self._notes.sleep(POLL_S)
         if not any(one.aliases for one in self._config.networks):
@@ -220,26 +227,28 @@ class Swap(Steps):
         )
 
     def _keep_serving(self) -> None:
+        """An engine that is killed and comes back ends what ran, and starts not all of it again."""
         try:
-            self._stubbornly(self._start_again)
+            if self._stubbornly(self._start_again):
+                self._wait_until_well(WELL_AGAIN_WITHIN_S)
         except (Abandoned, EngineUnavailable):
             raise
         except Exception as error:  # whatever it is: what took over does not serve
-            why = f"{self._notes.now.name} took over, and does not run any more: {error or type(error).__name__}"
+            why = f"{self._notes.now.name} took over, and does not serve any more: {error or type(error).__name__}"
             if not self._notes.now.previous or self._previous():
                 self._notes.write(phase="revert", why=why, committed=False, gap_ended=None)
             raise NotServing(why) from error
 
-    def _start_again(self) -> None:
-        """An engine that is killed and comes back ends what ran, and starts not all of it again."""
+    def _start_again(self) -> bool:
+        """Whether it had to be started, or is started by the engine over and over."""
         container_id, name = self._new()
         status = self._patiently(self._dock.inspect, container_id, name)["State"]["Status"]
         if status in ("running", "paused"):
-            return
+            return False
         if status != "restarting":
             self._notes.tell(f"{name} was found stopped: starting it again")
             self._patiently(self._dock.start, container_id, name)
-        self._wait_until_well()
+        return True
 
     def _stop_all_previous(self) -> None:
         self._stop_previous("stop_previous")

@@ -183,26 +183,28 @@ def test_what_goes_wrong_once_leaves_one_that_serves(engine, tmp_path, kind, gap
 
 
 @pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+@pytest.mark.parametrize("how", ["lost", "sick"])
 def test_new_one_that_is_lost_at_any_moment_leaves_the_previous_one_serving(
-    engine, tmp_path, monkeypatch, gap
+    engine, tmp_path, monkeypatch, gap, how
 ):
+    """`lost`: it can't be started again; `sick`: it can, and is unhealthy."""
     monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.005)
 
     def lose_the_new_one(_what: str) -> None:
         for key, box in engine.boxes.items():
             if box.image == "1.1":
                 box.state = "exited"
-                engine.lost.add(key)
+                getattr(engine, how).add(key)
 
     lost_unseen = 0
     for at, paths in tries(engine, tmp_path, "update", gap, lose_the_new_one):
         carry_out(engine, paths)
         where = f"lost at call {at}: {engine.calls.struck}: {why_of(paths)}"
         versions = [version for version, _, _ in serving(engine)]
-        if paths.read_status() == 0 and engine.lost:
+        if paths.read_status() == 0 and (engine.lost or engine.sick):
             lost_unseen += 1  # after it was looked at for the last time
             assert f"{engine.calls.struck}".partition(" ")[2] in ("", "container.json", "swap"), where
-        elif engine.lost:
+        elif engine.lost or engine.sick:
             assert versions == ["1.0"], where
             assert "serves" in why_of(paths), where
         else:
@@ -227,7 +229,7 @@ def test_new_one_that_is_lost_after_the_previous_one_was_removed_is_said_not_to_
     monkeypatch.setattr(engine, "remove_container", remove_and_lose)
     carry_out(engine, paths)
     assert paths.read_status() == 1
-    assert "does not run any more" in why_of(paths)
+    assert "does not serve any more" in why_of(paths)
     assert "serves" not in why_of(paths)
     assert [box.image for box in engine.boxes.values()] == ["1.1"], "it is left for a look"
 
