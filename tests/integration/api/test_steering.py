@@ -1,9 +1,12 @@
 """What is said to a deploy task over HTTP: approve, pause, resume, promote, roll back; and freezes."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
 
+from api.housekeeping import _start_due as start_due
 from db.documents.hold import HoldState
 from db.models import DeployResult, DeployTask, Environment, Installation, Version, utc_now
 from tasks.planning.lease import acquire_leases
@@ -102,6 +105,33 @@ def test_resume_where_the_run_is_gone_needs_prefect_and_changes_nothing_without_
         session.get_one(DeployTask, task["id"]).status = "paused"
     before = seen(operator, task)
     assert_problem(say(operator, task, "resume"), 503, mentions="Prefect")
+    assert seen(operator, task) == before
+
+
+def test_resume_starts_no_deploy_task_that_never_was_started(operator, task):
+    """Nor does it need Prefect: there is nothing to begin."""
+    assert say(operator, task, "pause").status_code == 202
+    resumed = say(operator, task, "resume")
+    assert resumed.status_code == 202, resumed.text
+    assert (resumed.json()["paused_by"], resumed.json()["status"]) == (None, "pending")
+    assert "deploy_task.start" not in actions(operator)
+
+
+@pytest.mark.parametrize("verb", ["resume", "rollback"])
+def test_word_that_would_begin_a_run_where_another_one_is_at_work_is_refused(operator, served, task, verb):
+    with served.database.write() as session:
+        session.get_one(DeployTask, task["id"]).status = "paused"
+        result = session.query(DeployResult).filter_by(client_id="a").one()
+        result.status, result.ran = "success", True
+        there = session.query(Installation).filter_by(client_id="a").one()
+        there.version, there.previous_version, there.deploy_task_id = "1.5", "1.4", task["id"]
+    other = operator.post(
+        "/release/tasks", json={**UPGRADE, "client_ids": ["b"], "auto_select_clients": False}
+    )
+    with served.database.write() as session:
+        acquire_leases(session, session.get_one(DeployTask, other.json()["id"]), "run-2", utc_now())
+    before = seen(operator, task)
+    assert_problem(say(operator, task, verb), 409, mentions="run-2")
     assert seen(operator, task) == before
 
 
@@ -227,9 +257,24 @@ def test_scheduled_task_waits_for_its_time(operator, fleet):
     assert answer.json()["status"] == "scheduled"
 
 
+def test_scheduled_task_is_not_said_to_have_been_started_while_prefect_is_away(operator, served, fleet):
+    soon = (utc_now() + timedelta(seconds=1)).isoformat()
+    asked = {**UPGRADE, "schedule_type": "scheduled", "schedule_from": soon}
+    task_id = operator.post("/release/tasks", json=asked).json()["id"]
+    time.sleep(1.1)
+    for _ in range(2):
+        start_due(served.parts, threading.Event())
+    assert "deploy_task.start" not in actions(operator)
+    assert "Prefect" in operator.get(f"/release/tasks/{task_id}").json()["status_reason"]
+
+
 def test_auto_rollback_that_can_t_work_is_refused_at_creation(operator, served, fleet):
     asked = {**UPGRADE, "operation": "uninstall", "version": None, "auto_rollback": "all"}
     assert_problem(operator.post("/release/tasks", json=asked), 422, field="auto_rollback")
+    asked = {**UPGRADE, "failure_strategy": "continue", "auto_rollback": "wave"}
+    assert_problem(
+        operator.post("/release/tasks", json=asked), 422, field="auto_rollback", mentions="continue"
+    )
     with served.database.write() as session:
         session.query(Version).filter_by(version="1.5").one().rollback_script = None
         session.query(Version).filter_by(version="1.4").one().update_script = None

@@ -157,6 +157,15 @@ def test_planning_anew_takes_the_fleet_as_it_is_under_the_same_id(database: Data
     _begin(database, task)
 
 
+def test_scheduled_deploy_task_is_planned_anew_too(database: Database, task):
+    with database.write() as session:
+        get_deploy_task(session, task.id).status = "scheduled"
+        _change(session, "held")
+    with database.write() as session:
+        begin_start(session, task, True, NOW, who="ann")
+    assert {one.client_id for one in _now(database, task).skipped} == {"b"}
+
+
 def test_planning_anew_with_nobody_left_leaves_it_as_it_was(database: Database, task):
     with database.write() as session:
         session.execute(delete(Installation))

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from benchmarks.rollout.agents import Behaviour
 from db.models import AuditEntry, Client, DeployTask, Version
+from db.queries.clients import delete_client
 from tests.integration.tasks.test_upgrade_flow import run
 
 FORM = {"project": "shop", "version": "1.5", "environment": "prod", "waves": "1, 100%"}
@@ -55,3 +56,13 @@ async def test_dry_run_of_a_deploy_task_says_what_changed_since(quick_shop):
     assert "changed since the plan was made" in (await artifacts_of(state))["upgrade-plan"]
     assert quick_shop.task(task_id).status == "pending"
     assert set(quick_shop.statuses(task_id).values()) == {"pending"}
+
+
+async def test_dry_run_names_who_is_registered_no_more(quick_shop):
+    task_id = quick_shop.plan()
+    with quick_shop.database.write() as session:
+        delete_client(session, "c2")
+    state = await run(task_id, dry_run=True)
+    assert "dry run" in state.message
+    tables = await artifacts_of(state)
+    assert any("not registered any more" in str(table) for table in tables.values())

@@ -121,6 +121,16 @@ async def test_who_uses_more_is_taken_back_where_that_was_asked_for(quick_shop):
     assert {row.version for row in quick_shop.installations().values()} == {"1.4"}
 
 
+async def test_who_was_taken_back_for_it_lets_no_other_wave_begin(quick_shop):
+    """They use nothing more, and as failures they are within the limit: what stopped it stays said."""
+    report_before(quick_shop)
+    uses(quick_shop, cpu=80.0)
+    task_id, state = await run(quick_shop, auto_rollback="wave", strategy={"max_failures": "100%"})
+    statuses = list(quick_shop.statuses(task_id).values())
+    assert (statuses.count("rolled_back"), statuses.count("skipped")) == (3, 5), state.message
+    assert "more cpu" in quick_shop.task(task_id).stopped_reason
+
+
 async def test_person_may_go_on_in_spite_of_it(quick_shop):
     report_before(quick_shop)
     uses(quick_shop, memory=160.0)

@@ -282,6 +282,62 @@ async def test_freeze_stops_the_line_between_two_waves(quick_shop):
     assert state.is_completed(), state.message
 
 
+async def test_freeze_stops_the_line_within_a_wave(quick_shop):
+    for client in quick_shop.fleet.clients.values():
+        client.behaviour = Behaviour(lasts_s=1.5)
+    task_id = quick_shop.plan(strategy={**QUICK, "max_parallel": 2})
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: "running" in quick_shop.statuses(task_id).values())
+    with quick_shop.database.write() as session:
+        session.add(Freeze(reason="black friday", who="ops"))
+    await until_held(quick_shop, task_id, "freeze")
+    statuses = list(quick_shop.statuses(task_id).values())
+    assert statuses.count("pending") >= 4
+    assert "running" not in statuses
+    with quick_shop.database.write() as session:
+        session.delete(session.scalars(select(Freeze)).one())
+    state = await running
+    assert state.is_completed(), state.message
+    assert all(len(client.scripts_run) == 1 for client in quick_shop.fleet.clients.values())
+
+
+async def test_client_that_waits_for_its_agent_is_kept_back_by_a_pause(quick_shop, monkeypatch):
+    monkeypatch.setenv("HOIST_RETRY_WINDOW_S", "60")
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
+    task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.client("c1").turned_away > 1)
+    say(quick_shop, task_id, steering.pause)
+    await asyncio.sleep(2.5)  # until the run has seen it
+    quick_shop.client("c1").behaviour = Behaviour()
+    await until_held(quick_shop, task_id, "operator")
+    assert quick_shop.client("c1").scripts_run == []
+    assert quick_shop.statuses(task_id) == {"c1": "pending"}
+    say(quick_shop, task_id, steering.resume)
+    state = await running
+    assert state.is_completed(), state.message
+    assert quick_shop.statuses(task_id) == {"c1": "success"}
+
+
+async def test_client_that_goes_offline_before_it_is_taken_back_does_not_end_that_silently(quick_shop):
+    """With `offline: skip`, which is for clients on which nothing was done."""
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=1, lasts_s=1)
+    task_id = quick_shop.plan(
+        client_ids=["c1", "c2"],
+        auto_select_clients=False,
+        auto_rollback="failed",
+        strategy={**QUICK, "waves": [1, "100%"], "offline": "skip", "max_failures": 5},
+    )
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.statuses(task_id)["c1"] == "failed")
+    quick_shop.client("c1").behaviour = Behaviour(down=True)
+    await running
+    results = quick_shop.results(task_id)
+    assert results["c2"].status == "success", "the others go on"
+    assert (results["c1"].status, results["c1"].rollback.status) == ("failed", "unreachable")
+    assert "cannot take it back to 1.4" in results["c1"].error
+
+
 async def test_offline_client_is_skipped_or_waited_for(quick_shop):
     quick_shop.client("c1").behaviour = Behaviour(down=True)
     task_id = quick_shop.plan(
