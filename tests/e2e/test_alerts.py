@@ -4,10 +4,9 @@ import httpx
 import pytest
 
 from deployments.demo.fleet import Fleet
-from deployments.demo.leftovers import stop_applications
 from deployments.demo.processes import wait_until
 from deployments.demo.release_api import ApiProblem
-from tests.e2e.conftest import SHORT
+from tests.e2e.fleets import SHORT, running
 from tests.e2e.shop import Shop, pause
 from tests.e2e.test_crashes import kill, postgres
 from tests.integration.api.test_notifications import hook
@@ -27,12 +26,8 @@ def watching_fleet(tmp_path, postgres, hook):
     root = (tmp_path / "fleet").resolve()
     environ = SHORT | {"HOIST_NOTIFY_FILE": str(notify_file)}
     fleet = Fleet(root, (CLIENT,), environ=environ, database_url=postgres.url(postgres.create_database()))
-    try:
-        fleet.start()
+    with running(fleet):
         yield fleet
-    finally:
-        fleet.stop()
-        stop_applications(root, patience_s=1)
 
 
 @pytest.mark.timeout(420)

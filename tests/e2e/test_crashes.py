@@ -14,10 +14,9 @@ import pytest
 
 from deployments.demo.errors import DemoError
 from deployments.demo.fleet import Fleet
-from deployments.demo.leftovers import stop_applications
 from deployments.demo.processes import kill_all, wait_until
 from deployments.demo.release_api import ApiProblem
-from tests.e2e.conftest import SHORT
+from tests.e2e.fleets import SHORT, running
 from tests.e2e.shop import FINAL, STRATEGY, Shop, flow_processes
 from tests.postgres import PostgresCluster, find_postgres
 
@@ -48,12 +47,8 @@ def crashing_fleet(tmp_path_factory, postgres):
     """A fleet of its own, on PostgreSQL, Prefect's server too: every part of it may die."""
     root = tmp_path_factory.mktemp("crashes").resolve()
     fleet = Fleet(root, CLIENTS, environ=SHORT, database_url=postgres.url(postgres.create_database()))
-    try:
-        fleet.start()
+    with running(fleet):
         yield fleet
-    finally:
-        fleet.stop()
-        stop_applications(root, patience_s=1)
 
 
 @pytest.fixture(scope="module")

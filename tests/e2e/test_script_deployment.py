@@ -1,25 +1,15 @@
 """TEST-009: a whole script deployment with its process report; Prefect's server, worker, API and agents are processes."""
 
-from contextlib import contextmanager
-
 from deployments.demo.fleet import Fleet
-from deployments.demo.leftovers import stop_applications
 from deployments.demo.processes import wait_until
-from tests.e2e.conftest import SHORT
+from tests.e2e.fleets import SHORT, running
 from tests.e2e.shop import STRATEGY, Shop, flow_state
 from tests.e2e.survival import outlives_agent
 
 
-@contextmanager
 def fleet_on_postgresql(root, url):
     """A fleet of its own, Prefect's server too: deployments have one name, and each worker one database."""
-    fleet = Fleet(root, ("web-1", "web-2"), environ=SHORT, database_url=url)
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
-        stop_applications(root, patience_s=1)
+    return running(Fleet(root, ("web-1", "web-2"), environ=SHORT, database_url=url))
 
 
 def test_009_on_sqlite(fleet):
