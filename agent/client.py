@@ -121,6 +121,21 @@ class AgentApi:
         path, content = f"/v1/executions/{execution_id}/cancel", self._lease()
         return self._read(Execution, await self._call("POST", path, content=content))
 
+    async def cancel_if_known(self, execution_id: str, project_id: str) -> Execution | None:
+        """Begin to end an execution that may never have come; None where it has not.
+
+        Then it won't any more, where an earlier holder of the lease had sent it: its fence is too low by now.
+        """
+        path, content = f"/v1/executions/{execution_id}/cancel", self._lease()
+        if "cancel_project" in await self._features():
+            content["project_id"] = project_id
+        try:
+            return self._read(Execution, await self._call("POST", path, content=content))
+        except PermanentAgentError as error:
+            if error.status == 404:
+                return None
+            raise
+
     async def check(self, request: CheckRequest) -> CheckAnswer:
         """What is installed, and what answers. `checks` of the answer is None where the agent can't do them."""
         return await self._send("POST", "/v1/commands/release.check", request, CheckAnswer)

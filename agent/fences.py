@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.disk import write_durably
 from agent.errors import Refused
+from agent.wire.problems import LOWER_FENCE
 
 
 class Fences:
@@ -27,7 +28,7 @@ class Fences:
         if fence < highest:
             raise Refused(
                 409,
-                "Lower fence",
+                LOWER_FENCE,
                 f"cannot act on project {project_id} with fence {fence}: {highest} was here already",
             )
         highest_now = {**self._highest, project_id: fence}

@@ -4,6 +4,7 @@ from agent.client import AgentApi
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.naming import NamingError
 from agent.wire.executions import Execution, ExecutionState
+from agent.wire.problems import LOWER_FENCE
 from tasks.decisions.compatibility import what_is_lacking
 from tasks.errors import LeaseLostError, RegistryError
 from tasks.outcomes import Outcome, failed_execution
@@ -12,9 +13,6 @@ from tasks.registries import registry_auth
 from tasks.requests import deploy_request, execute_request, kubernetes_request
 from tasks.retrying import keep_asking
 from tasks.rollout import ClientRun, Rollout
-
-LOWER_FENCE = "Lower fence"
-"""The title of the agent's refusal: see agent/fences.py."""
 
 FULL_DISK = 507
 """Answered before anything is started: see agent/executions/methods.py."""
@@ -93,6 +91,10 @@ async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution |
         except PermanentAgentError as error:
             if error.status != 404:
                 raise
+        if (
+            rollout.brakes.stopped
+        ):  # nothing is sent under this fence, so a frozen run's request could still arrive
+            return await api.cancel_if_known(run.execution_id, rollout.release.project_id)
         run.sent = False
     if rollout.brakes.stopped:
         return None  # it waited between two attempts to reach its agent: nothing was started

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from agent.endpoints import Call, Endpoint
 from agent.executions.executions import Executions
-from agent.wire.base import MutatingRequest, Request
+from agent.wire.base import MutatingRequest, OpaqueId, Request
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionLog
 
 
@@ -23,7 +23,13 @@ class LogQuery(Request):
 
 
 class CancelRequest(MutatingRequest):
-    """Nothing but who asks, and under which lease."""
+    """Who asks, and under which lease.
+
+    `project_id`: whose execution it is, where it may never have come. Then 404 is the answer, and the `fence` is kept:
+    a request with a lower one, that is still under way, is refused.
+    """
+
+    project_id: OpaqueId | None = None
 
 
 def execution_endpoints(executions: Executions) -> list[Endpoint]:

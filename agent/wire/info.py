@@ -14,6 +14,7 @@ Feature = Literal[
     "monitor_containers",
     "monitor_pods",
     "check_run_as",
+    "cancel_project",
     "containers",
     "kubernetes",
 ]
@@ -25,6 +26,7 @@ FEATURES: tuple[Feature, ...] = (
     "monitor_containers",
     "monitor_pods",
     "check_run_as",
+    "cancel_project",
     "containers",
     "kubernetes",
 )
@@ -32,7 +34,7 @@ FEATURES: tuple[Feature, ...] = (
 
 evidence_checks: `release.check` takes `checks`. process_identity: processes carry `start_ticks`, `ppid`, `is_root`.
 monitor_probe: a monitor takes `version_probe`, `work_dir` and `run_as`. monitor_containers: it takes `containers`; monitor_pods: `pods`.
-check_run_as: `release.check` takes `run_as`.
+check_run_as: `release.check` takes `run_as`. cancel_project: a cancel takes `project_id`.
 containers: the `container.…` commands. kubernetes: `pod.…` and `kubernetes.deploy`;
 `AgentInfo.kubernetes` says whether there is a cluster behind them.
 """

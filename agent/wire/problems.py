@@ -7,6 +7,9 @@ from agent.wire.base import Answer
 
 MEDIA_TYPE = "application/problem+json"
 
+LOWER_FENCE = "Lower fence"
+"""The title of an agent's refusal (409) by which a caller knows that another run has the lease."""
+
 
 class FieldError(Answer):
     """What is wrong with one field; the value itself is never echoed."""

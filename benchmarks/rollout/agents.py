@@ -15,10 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agent.executions.endpoints import CancelRequest
 from agent.wire.containers import ContainerDeployRequest
 from agent.wire.executions import ExecuteRequest, Execution, ExecutionState
 from agent.wire.info import FEATURES, AgentInfo
 from agent.wire.monitors import Monitor, PutMonitor
+from agent.wire.problems import LOWER_FENCE
 from agent.wire.processes import Collected, CollectRequest, ProcessInfo, Reported, ReportRequest
 from agent.wire.releases import CheckAnswer, CheckRequest, CheckResult
 from benchmarks.rollout.containers import SimulatedEngine
@@ -134,14 +136,13 @@ class SimulatedFleet:
         return self._accept(client, asked)
 
     def _accept(self, client: SimulatedClient, asked: Command) -> Response:
+        if (refusal := _refused(client, asked.fence)) is not None:
+            return refusal
         known = client.executions.get(asked.execution_id)
         if known is not None:
             return _json(known.model_dump_json())
         if client.behaviour.full_disk:
             return _problem(507, "cannot start: the disk is full")
-        if (asked.fence or 0) < client.fence:
-            return _problem(409, f"fence {asked.fence} is lower than {client.fence}")
-        client.fence = asked.fence or 0
         client.scripts_run.append(asked.execution_id)
         if isinstance(asked, ContainerDeployRequest):
             client.engine.deployments.append(asked)
@@ -223,7 +224,12 @@ class SimulatedFleet:
         client = self._of(request)
         if client is None:
             return _away()
-        execution = client.executions[request.path_params["execution"]]
+        asked = CancelRequest.model_validate_json(await request.body())
+        if asked.project_id is not None and (refusal := _refused(client, asked.fence)) is not None:
+            return refusal
+        execution = client.executions.get(request.path_params["execution"])
+        if execution is None:
+            return _problem(404, "no such execution")
         if not execution.state.ended:
             self._end(client, execution, ExecutionState.CANCELLED)
         return _json(client.executions[execution.execution_id].model_dump_json(), 202)
@@ -319,6 +325,14 @@ def _process(client: SimulatedClient, rule: str) -> ProcessInfo:
     )
 
 
+def _refused(client: SimulatedClient, fence: int | None) -> Response | None:
+    """As agent/fences.py does it, in memory."""
+    if (fence or 0) < client.fence:
+        return _problem(409, f"fence {fence} is lower than {client.fence}", LOWER_FENCE)
+    client.fence = fence or 0
+    return None
+
+
 def _json(body: str, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
@@ -327,6 +341,6 @@ def _away() -> Response:
     return _problem(503, "the agent is away")
 
 
-def _problem(status: int, detail: str) -> Response:
-    body = {"type": "about:blank", "title": "Simulated", "status": status, "detail": detail}
+def _problem(status: int, detail: str, title: str = "Simulated") -> Response:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return JSONResponse(body, status, media_type="application/problem+json")

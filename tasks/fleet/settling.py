@@ -22,6 +22,7 @@ from db.models import DeployTask, utc_now
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from db.secrets import load_secret_key
 from db.session import Database
+from tasks.executing import is_lower_fence
 from tasks.fleet.asking import NOTHING_SENT, ROUND, Round
 from tasks.fleet.unsettled import UNSETTLED, Unsettled, find_unsettled, moot, unsettled_query
 from tasks.outcomes import Outcome, failed_execution, result_of
@@ -77,10 +78,12 @@ def _find(database: Database) -> Sequence[Unsettled]:
 async def _outcome_of(round_: Round, one: Unsettled) -> Outcome | None:
     """None while it is under way, or while its agent does not say."""
     run, noun = one.run, one.run.work.recipe.noun
-    run.api = AgentApi(round_.http, run.work.url, run.work.token or "", client_id=run.work.client_id)
+    run.api = AgentApi(
+        round_.http, run.work.url, run.work.token or "", client_id=run.work.client_id, fence=one.fence
+    )
     try:
         async with asyncio.timeout(round_.ask_timeout_s):
-            execution = await _execution_of(run)
+            execution = await _execution_of(run, one.release.project_id)
         if execution is None:
             return Outcome(
                 "failed", f"its {noun} was never started: its agent knows nothing of it", ran=False
@@ -107,15 +110,20 @@ def _unproven(execution: Execution, noun: str) -> Outcome:
     )
 
 
-async def _execution_of(run: ClientRun) -> Execution | None:
-    """None where its agent has never heard of it."""
+async def _execution_of(run: ClientRun, project_id: str) -> Execution | None:
+    """None where its agent has never heard of it, and never will: a run that was only frozen could still send it."""
     assert run.api is not None
     if (info := await run.api.info()).client_id != run.work.client_id:
         raise PermanentAgentError(f"the agent at its address is {info.client_id}'s", status=NOTHING_SENT)
     try:
         return await run.api.execution(run.execution_id, wait_s=0)
     except PermanentAgentError as error:
-        if error.status == 404:
+        if error.status != 404:
+            raise
+    try:
+        return await run.api.cancel_if_known(run.execution_id, project_id)
+    except PermanentAgentError as error:
+        if is_lower_fence(error):  # a later run was there: it is refused already
             return None
         raise
 

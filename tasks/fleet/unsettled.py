@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.documents.plan import PlannedClient
-from db.models import DeployResult, DeployTask, Installation, Project
+from db.models import DeployResult, DeployTask, Installation, Lease, Project
 from db.queries.versions import versions_by_name
 from db.secrets import SecretBox
 from tasks.errors import PermanentTaskError
@@ -30,12 +30,16 @@ LONGEST_PROOF_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """One result that nobody knows, and what its execution was to bring there; `moot`: something else came there since."""
+    """One result that nobody knows, and what its execution was to bring there; `moot`: something else came there since.
+
+    `fence`: the last that was given out for its environment, which the agent may not have seen.
+    """
 
     release: Release
     run: ClientRun
     book: Book
     moot: bool
+    fence: int
 
 
 def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[Unsettled]:
@@ -105,8 +109,16 @@ def _unsettled(
     if any(row.rollback is not None for row in rows.values()):
         release, book = replace(release, operation="rollback"), ROLLBACKS
     later = moot(session, of, [row for client, row in rows.items() if client in works])
+    query = select(Lease.environment_id, Lease.fence).where(Lease.project_id == of.project_id)
+    fences = dict(session.execute(query).tuples().all())
     return [
-        Unsettled(release, _run_of(release, work, rows[client]), book, rows[client].id in later)
+        Unsettled(
+            release,
+            _run_of(release, work, rows[client]),
+            book,
+            moot=rows[client].id in later,
+            fence=fences.get(work.environment_id, 0),
+        )
         for client, work in works.items()
     ]
 

@@ -130,6 +130,20 @@ def test_lower_fence_is_refused_also_after_a_restart(agent: AgentProcess, tmp_pa
     assert agent.post("/v1/executions/e1/cancel", {"fence": 7}).status_code == 202
 
 
+def test_cancel_of_what_never_came_keeps_a_run_with_a_lower_fence_from_sending_it(
+    agent: AgentProcess, tmp_path: Path
+):
+    project = command_for(tmp_path, "e1", "true")["project_id"]
+    unknown = agent.post("/v1/executions/e1/cancel", {"project_id": project, "fence": 8})
+    assert unknown.status_code == 404
+    agent.kill()
+    agent.start()
+    late = agent.post("/v1/commands/release.execute", command_for(tmp_path, "e1", "true", fence=7))
+    assert (late.status_code, late.json()["title"]) == (409, "Lower fence")
+    assert agent.post("/v1/executions/e1/cancel", {"project_id": project, "fence": 7}).status_code == 409
+    assert agent.run("e1", "true", fence=8)["state"] == "succeeded"
+
+
 def test_another_hosts_client_id_is_refused(agent: AgentProcess, tmp_path: Path):
     body = command_for(tmp_path, "e1", f"touch {tmp_path}/ran", client_id="web-2")
     assert agent.post("/v1/commands/release.execute", body).status_code == 409

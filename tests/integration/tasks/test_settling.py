@@ -111,8 +111,9 @@ async def test_agent_that_never_heard_of_it_ran_nothing(quick_shop):
     task_id = await leave_unknown(quick_shop)
     client = quick_shop.client("c1")
     client.executions.clear()
-    client.behaviour = Behaviour()
+    client.behaviour, begun, client.fence = Behaviour(), client.fence, 0
     await beat()
+    assert client.fence == begun > 0, "a run before this one, that was only frozen, can't send it any more"
     result = quick_shop.results(task_id)["c1"]
     assert (result.status, result.ran) == ("failed", False)
     assert "was never started" in result.error

@@ -1,22 +1,49 @@
 """The flow `upgrade`, run for real against a Prefect server and simulated agents: exact results, each way it can go."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from sqlalchemy import select
 
+from agent.client import AgentApi, agent_http_client
+from agent.errors import PermanentAgentError
+from agent.wire.executions import ExecuteRequest
 from benchmarks.rollout.agents import Behaviour
 from db.documents.strategy import Strategy
 from db.models import Client, DeployResult, DeployTask, Lease, Project, Version, utc_now
 from db.queries.clients import delete_client
 from flows.upgrade import upgrade
 from tasks.planning.controls import prepare_retry, request_cancel, wants_run
+from tasks.planning.lease import acquire_leases
 from tests.integration.tasks.conftest import QUICK
+
+OTHERS = tuple(f"c{number}" for number in range(2, 9))
 
 
 async def run(deploy_task_id=None, **values):
     return await upgrade(deploy_task_id=deploy_task_id, return_state=True, **values)
+
+
+def client_url(shop, client_id):
+    with shop.database.read() as session:
+        return session.get_one(Client, client_id).url
+
+
+def request_of(execution_id, project_id):
+    """What a run sends for a client."""
+    return ExecuteRequest(
+        execution_id=execution_id,
+        release_id="r",
+        project_id=project_id,
+        target_id="t",
+        operation="update",
+        version="1.5",
+        script="true",
+        work_dir="/srv",
+    )
 
 
 async def until(condition, timeout_s=60.0):
@@ -318,6 +345,44 @@ async def test_run_that_lost_its_lease_writes_nothing_more(quick_shop):
     assert state.name == "Lease lost"
     assert set(quick_shop.statuses(task_id).values()) == {"running"}
     assert quick_shop.task(task_id).status == "running"
+
+
+async def test_agent_that_has_seen_a_higher_fence_stops_the_whole_run(quick_shop):
+    """The run was only frozen: another one has been at c1 meanwhile, and this one's database does not say so yet."""
+    client = quick_shop.client("c1")
+    client.fence = 1000
+    task_id = quick_shop.plan(strategy={**QUICK, "waves": [1, "100%"]})
+
+    state = await run(task_id)
+
+    assert (state.type, state.name) == (StateType.FAILED, "Lease lost")
+    assert "another run acts on c1 now" in state.message
+    assert quick_shop.statuses(task_id) == {"c1": "running"} | dict.fromkeys(OTHERS, "pending")
+    assert not any(one.scripts_run for one in quick_shop.fleet.clients.values())
+
+
+async def test_what_a_frozen_run_has_yet_to_send_is_refused_where_its_task_was_cancelled(quick_shop):
+    """It wrote down that c1 begins, and stopped there; the run that the cancel begins finds nothing at the agent."""
+    client = quick_shop.client("c1")
+    task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    never = f"{task_id}.c1.1.deploy"
+    with quick_shop.database.write() as session:
+        task = session.get_one(DeployTask, task_id)
+        fence = acquire_leases(session, task, "the frozen run", utc_now() - timedelta(hours=1))
+        row = session.scalars(select(DeployResult)).one()
+        row.status, row.attempt, row.execution_id, row.started_at = "running", 1, never, utc_now()
+        task.status = "running"
+        request_cancel(session, task, "finish", "test", utc_now())
+
+    assert (await run(task_id)).is_cancelled()
+
+    assert quick_shop.statuses(task_id) == {"c1": "skipped"}
+    assert client.fence > fence, "the agent was told that another run has the lease"
+    async with agent_http_client() as http:
+        frozen = AgentApi(http, client_url(quick_shop, "c1"), "token", client_id="c1", fence=fence)
+        with pytest.raises(PermanentAgentError, match="409"):
+            await frozen.execute(request_of(never, quick_shop.project_id))
+    assert client.scripts_run == []
 
 
 async def test_form_starts_an_upgrade_and_its_mistakes_are_one_line(quick_shop):

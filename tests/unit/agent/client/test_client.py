@@ -9,6 +9,7 @@ import pytest
 from agent.client import MAX_ANSWER_BYTES, AgentApi, agent_http_client
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.wire.executions import ExecuteRequest
+from agent.wire.info import FEATURES, AgentInfo
 
 TOKEN = "a-secret-token"
 REQUEST = ExecuteRequest(
@@ -94,6 +95,32 @@ async def test_url_may_have_a_path_prefix_and_the_lease_goes_along():
         b'{"client_id":"web-1","fence":9}',
     )
     assert b'"fence":9' in seen[1][1]
+
+
+async def test_cancel_of_what_may_never_have_come_names_the_project():
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content)
+        return httpx.Response(404, json={"title": "Not found", "status": 404, "detail": "none"})
+
+    async with agent_http_client(transport=httpx.MockTransport(handle)) as http:
+        info = AgentInfo(
+            client_id="web-1",
+            agent_version="1",
+            hostname="web-1",
+            boot_id="b",
+            started_at="2026-01-01T00:00:00Z",
+            detach_methods=("setsid",),
+        )
+        older = AgentApi(http, "https://web-1", TOKEN, fence=9, info=info)
+        assert await older.cancel_if_known("e1", "shop") is None
+        features = info.model_copy(update={"features": FEATURES})
+        assert (
+            await AgentApi(http, "https://web-1", TOKEN, fence=9, info=features).cancel_if_known("e1", "shop")
+            is None
+        )
+    assert seen == [b'{"fence":9}', b'{"fence":9,"project_id":"shop"}']
 
 
 async def test_deleting_a_monitor_that_is_not_there_is_fine():
