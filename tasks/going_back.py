@@ -26,14 +26,14 @@ async def go_back(rollout: Rollout, clients: Sequence[str], reason: str, *, stop
     `stops`: nobody else is started after it, whatever is left of the reason once they are back.
     """
     get_run_logger().warning("%s clients are taken back: %s", len(clients), reason)
-    works = await rollout.commit_as_holder(
+    runs = await rollout.commit_as_holder(
         lambda session: _begin(session, rollout, clients, reason if stops else None)
     )
     back = Rollout(
         replace(
-            rollout.release, operation="rollback", waves=(tuple(works),), name=f"{rollout.release.name}, back"
+            rollout.release, operation="rollback", waves=(tuple(runs),), name=f"{rollout.release.name}, back"
         ),
-        {client: ClientRun(work, BACK, rollout.release.deploy_task_id) for client, work in works.items()},
+        runs,
         rollout.lease,
         database=rollout.database,
         http=rollout.http,
@@ -47,12 +47,12 @@ async def go_back(rollout: Rollout, clients: Sequence[str], reason: str, *, stop
     finally:
         ROLLOUT.reset(token)
         back.close()
-    rollout.see(await rollout.commit(lambda session: _statuses(session, rollout, tuple(works))))
+    rollout.see(await rollout.commit(lambda session: _statuses(session, rollout, tuple(runs))))
 
 
 def _begin(
     session: Session, rollout: Rollout, clients: Sequence[str], stopped: str | None
-) -> dict[str, ClientWork]:
+) -> dict[str, ClientRun]:
     task = get_deploy_task(session, rollout.release.deploy_task_id)
     task.status = "rolling_back"
     if stopped is not None and not task.going_back:
@@ -64,19 +64,22 @@ def _begin(
     }
     wanted = [planned[client] for client in clients if client in planned]
     works = load_planned(session, task, wanted, load_secret_key())
-    return {client: _as_it_stands(work, rows[client]) for client, work in works.items()}
+    return {client: _run_of(work, rows[client]) for client, work in works.items()}
 
 
-def _as_it_stands(work: ClientWork, row: DeployResult) -> ClientWork:
+def _run_of(work: ClientWork, row: DeployResult) -> ClientRun:
     """Under way already, where an earlier run began it; else to be begun."""
-    begun = row.rollback is not None
-    return replace(
+    state = row.rollback
+    begun = state is not None and state.status == "running"
+    stands = replace(
         work,
         status="running" if begun else "pending",
         attempt=row.attempt if begun else max(row.attempt - 1, 0),
-        execution_id=row.rollback.execution_id if row.rollback is not None else None,
+        execution_id=state.execution_id if begun and state is not None else None,
         container_name=None,
     )
+    tries = state.tries if state is not None else 1
+    return ClientRun(stands, BACK if tries == 1 else f"{BACK}{tries}", row.deploy_task_id)
 
 
 def _statuses(session: Session, rollout: Rollout, clients: Sequence[str]) -> dict[str, str]:

@@ -21,9 +21,14 @@ def begin_rollback(
 ) -> None:
     """Write it down before its request is sent. The same again keeps its start."""
     row = result_of(session, deploy_task_id, work.client_id)
-    if row.rollback is None or row.rollback.execution_id != execution_id:
+    before = row.rollback
+    if before is None or before.execution_id != execution_id:
         row.rollback = RollbackState(
-            status="running", execution_id=execution_id, to_version=work.to_version, started_at=now
+            status="running",
+            execution_id=execution_id,
+            to_version=work.to_version,
+            started_at=now,
+            tries=before.tries if before else 1,
         )
 
 
@@ -40,7 +45,8 @@ def record_rollback(
     row = result_of(session, deploy_task_id, work.client_id)
     before = row.rollback
     if outcome.status == "skipped":
-        row.rollback = None  # it was not started: it has what it had
+        # It was not started: it has what it had.
+        row.rollback = None if before is None or before.tries == 1 else not_begun(before)
         return
     row.rollback = RollbackState(
         status=outcome.status,
@@ -51,6 +57,7 @@ def record_rollback(
         exit_code=outcome.exit_code,
         error=clean(outcome.error),
         evidence=outcome.evidence,
+        tries=before.tries if before else 1,
     )
     if outcome.succeeded:
         row.status = "rolled_back"
@@ -61,6 +68,11 @@ def record_rollback(
     row.finished_at = now
     if outcome.ran:
         update_installation(session, deploy_task_id, operation, work, outcome, now=now)
+
+
+def not_begun(state: RollbackState) -> RollbackState:
+    """As it was before this try."""
+    return state.model_copy(update={"status": "pending", "execution_id": ""})
 
 
 ROLLBACKS = Book(begin_rollback, record_rollback)

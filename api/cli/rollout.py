@@ -50,6 +50,12 @@ _WORDS_FOR = {
 """What ends a hold, by its kind."""
 
 
+def waits_for_a_freeze(task: Task) -> bool:
+    """Whether it goes on by itself once nothing is frozen any more."""
+    hold = task.get("hold")
+    return hold is not None and hold["kind"] == "freeze"
+
+
 def how_it_goes_on(task: Task) -> list[str]:
     """What a person may say to a deploy task that waits for one."""
     word, task_id = _WORDS_FOR[task["hold"]["kind"]], task["id"]
@@ -58,6 +64,16 @@ def how_it_goes_on(task: Task) -> list[str]:
         f"start no further client: hoist cancel {task_id}",
         f"take back whom it changed: hoist undo {task_id}",
     ]
+
+
+def how_to_try_again(task: Task) -> str:
+    """The same way as the last try: forwards, or back."""
+    back = any((state := one.get("rollback")) and state["status"] != "success" for one in task["results"])
+    return (
+        f"try to take them back again: hoist undo {task['id']}"
+        if back
+        else f"try them again: hoist retry {task['id']}"
+    )
 
 
 def waves_of(task: Task) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ from api.cli.rollout import (
     counts_of,
     headline,
     how_it_goes_on,
+    how_to_try_again,
     news_of,
     state_of,
+    waits_for_a_freeze,
     waits_for_a_person,
 )
 from api.cli.screen import Screen, choose_screen
@@ -91,6 +93,14 @@ def _raise_unless_completed(task: Task) -> None:
         return
     if waits_for_a_person(task):
         error = NotOver(f"deploy task {task_id} waits: {task['hold']['reason']}", how_it_goes_on(task))
+    elif waits_for_a_freeze(task):
+        error = NotOver(
+            f"deploy task {task_id} waits: {task['hold']['reason']}",
+            [
+                "it goes on by itself once the freeze is over, see: hoist freeze list",
+                *_how_to_go_on(task_id),
+            ],
+        )
     elif task["status"] == "paused":
         error = NotOver(
             f"deploy task {task_id} is paused",
@@ -99,7 +109,7 @@ def _raise_unless_completed(task: Task) -> None:
     else:
         error = DeployTaskFailed(
             f"deploy task {task_id} did not complete: {task['status']}",
-            [f"who failed, and why: hoist status {task_id}", f"try them again: hoist retry {task_id}"],
+            [f"who failed, and why: hoist status {task_id}", how_to_try_again(task)],
         )
     raise error
 

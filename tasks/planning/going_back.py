@@ -68,8 +68,8 @@ def plan_back(project: Project, planned: PlannedClient, versions: Mapping[str, V
 def ways_back(session: Session, task: DeployTask) -> dict[str, PlannedClient]:
     """Whom of the deploy task's clients can be taken back now, and how.
 
-    Something ran there and ended, it had a version before, it has not been taken back yet (or that is under way), and
-    nobody put another version there since.
+    Something ran there and ended, it had a version before, it has not been taken back yet (or that is under way, or to be
+    tried again), and nobody put another version there since.
     """
     project = session.get_one(Project, task.project_id)
     planned = {one.client_id: one for one in task.plan.clients if one.from_version is not None}
@@ -93,11 +93,22 @@ def ways_back(session: Session, task: DeployTask) -> dict[str, PlannedClient]:
     return back
 
 
+def try_again(session: Session, task: DeployTask) -> None:
+    """Have those taken back again where it did not work."""
+    for result in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id)):
+        if result.rollback is not None and result.rollback.ended_without_success:
+            result.rollback = result.rollback.again()
+    session.flush()
+
+
 def _is_ours(result: DeployResult, installation: Installation | None, planned: PlannedClient) -> bool:
     if not result.ran or installation is None:
         return False
-    if result.rollback is not None and result.rollback.status != "running":
+    if result.rollback is not None and not result.rollback.is_open:
         return False
+    if result.rollback is not None and result.rollback.tries > 1:
+        in_between = installation.version == planned.from_version and installation.status == "failed"
+        return in_between or installation.version == planned.to_version
     expected = planned.to_version if result.status == "success" else planned.from_version
     return installation.version == expected
 

@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 from db.models import DeployTask, Lease
 from db.queries.audit import append_audit
 from db.queries.deploy_tasks import get_deploy_task
+from db.queries.freezes import find_freeze
 from tasks.planning.controls import end_unstarted
+from tasks.planning.lease import environments_of
 from tasks.planning.telling import tell
 
 UNDER_WAY = ("running", "canary", "rolling_back")
@@ -34,17 +36,35 @@ def pause_abandoned(session: Session, now: datetime, grace: timedelta = GRACE) -
 def due_deploy_tasks(session: Session, now: datetime) -> list[str]:
     """Deploy tasks that are to be started now: their time has come, or what their dead run waited for is over."""
     leased = exists().where(Lease.deploy_task_id == DeployTask.id, Lease.expires_at > now)
-    query = select(DeployTask).where(DeployTask.status == "scheduled", ~leased).order_by(DeployTask.id)
-    return [task.id for task in session.scalars(query) if _starts_at(task) <= now]
+    waiting = select(DeployTask).where(DeployTask.status.in_(("scheduled", "paused")), ~leased)
+    return [
+        task.id for task in session.scalars(waiting.order_by(DeployTask.id)) if _is_due(session, task, now)
+    ]
 
 
 def mark_begun(session: Session, deploy_task_id: str, now: datetime) -> None:
     """A flow run was made for it: from now on it is like any other that was started, and is not made one again."""
     task = get_deploy_task(session, deploy_task_id, lock=True)
     at_work = select(Lease.fence).where(Lease.deploy_task_id == task.id, Lease.expires_at > now)
-    if task.status == "scheduled" and session.scalar(at_work.limit(1)) is None:
+    if session.scalar(at_work.limit(1)) is not None:
+        return
+    if task.status == "scheduled":
         task.status = "pending" if task.hold is None else "paused"
         task.status_reason = "its time has come: its flow run is to begin"
+    elif _waits_for_a_freeze(task):
+        task.hold, task.status_reason = None, "the freeze is over: its flow run is to begin"
+
+
+def _is_due(session: Session, task: DeployTask, now: datetime) -> bool:
+    if task.status == "scheduled":
+        return _starts_at(task) <= now
+    if not _waits_for_a_freeze(task):
+        return False
+    return find_freeze(session, task.project_id, environments_of(task), now) is None
+
+
+def _waits_for_a_freeze(task: DeployTask) -> bool:
+    return task.status == "paused" and task.hold is not None and task.hold.kind == "freeze"
 
 
 def _starts_at(task: DeployTask) -> datetime:

@@ -13,7 +13,7 @@ from db.models import DeployTask, Environment
 from db.queries.deploy_tasks import counts_of, get_deploy_task
 from tasks.errors import NotAllowedError, PlanningError, WrongStateError
 from tasks.planning.controls import FINISHED, audit, refuse_finished
-from tasks.planning.going_back import ways_back
+from tasks.planning.going_back import try_again, ways_back
 from tasks.planning.lease import environments_of
 
 PROMOTED: tuple[HoldKind, ...] = ("canary", "wave")
@@ -96,11 +96,13 @@ def promote(session: Session, task: DeployTask, who: str, now: datetime, comment
 def roll_back(session: Session, task: DeployTask, who: str, now: datetime, comment: str = "") -> DeployTask:
     """Take every client that it changed back to the version that it had. Who is in flight is finished first.
 
+    Where that was tried before and did not work, it is tried again.
     An ended deploy task is taken up again for it. Raises PlanningError where nobody can be taken back, and
     WrongStateError where it was never started.
     """
     task = get_deploy_task(session, task.id, lock=True)
     running = counts_of(session, task.id).running
+    try_again(session, task)
     back = ways_back(session, task)
     if not back and not running:
         raise PlanningError(

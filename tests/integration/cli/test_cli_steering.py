@@ -58,6 +58,13 @@ def test_freeze_is_added_listed_and_lifted(hoist, task):
     hoist("freeze", "lift", made["id"], code=3)
 
 
+def test_who_watches_what_a_freeze_holds_is_told_that_it_goes_on_by_itself(hoist, served, task):
+    wait_for(served, task, "freeze")
+    said = hoist("watch", task, code=5).err
+    assert "it goes on by itself once the freeze is over, see: hoist freeze list" in said
+    assert "hoist start" not in said
+
+
 def test_options_of_a_careful_rollout_are_in_the_request(hoist, operator, task):
     hoist(
         *(

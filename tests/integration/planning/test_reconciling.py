@@ -5,13 +5,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from db.models import AuditEntry, DeployTask, Lease, News
+from db.documents.hold import HoldState
+from db.models import AuditEntry, DeployTask, Freeze, Lease, News
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseLostError
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_run
 from tasks.planning.lease import acquire_leases, renew_leases
 from tasks.planning.reconciling import GRACE, due_deploy_tasks, mark_begun, pause_abandoned
+from tasks.planning.steering import hold_at
 from tests.builders import NOW, create_fleet, upgrade_request
 
 TTL_S = 60.0
@@ -82,6 +84,26 @@ def test_scheduled_deploy_task_is_started_once(database):
     with database.read() as session:
         assert due_deploy_tasks(session, NOW) == []
         assert session.get_one(DeployTask, task_id).status == "pending"
+
+
+def test_run_that_died_while_a_freeze_held_it_is_followed_by_another_once_that_is_over(database, task):
+    since = GONE - timedelta(seconds=30)
+    with database.write() as session:
+        found = get_deploy_task(session, task.id)
+        hold_at(found, HoldState(kind="freeze", wave=1, reason="frozen by ops", since=since))
+        freeze = Freeze(project_id=found.project_id, reason="audit", who="ops", created_at=since)
+        session.add(freeze)
+        session.flush()
+        assert due_deploy_tasks(session, GONE) == []
+        session.delete(freeze)
+        session.flush()
+        assert due_deploy_tasks(session, NOW + timedelta(seconds=TTL_S / 2)) == [], "its run is at work"
+        assert due_deploy_tasks(session, GONE) == [task.id]
+        mark_begun(session, task.id, GONE)
+        assert due_deploy_tasks(session, GONE) == []
+        assert (found.status, found.hold) == ("paused", None)
+        assert begin_run(session, task, "run-2", GONE, TTL_S) == 2
+        assert found.status == "running"
 
 
 def test_run_that_is_at_work_by_then_keeps_its_status(database):

@@ -11,7 +11,7 @@ from benchmarks.rollout.agents import Behaviour
 from db.errors import TransientDatabaseError
 from db.models import AuditEntry, Client, DeployTask, Environment, Freeze, News, utc_now
 from tasks import rolling
-from tasks.errors import NotAllowedError, WrongStateError
+from tasks.errors import NotAllowedError, PlanningError, WrongStateError
 from tasks.planning import steering
 from tasks.planning.controls import begin_start, prepare_retry, request_cancel
 from tasks.standing import read_situation
@@ -234,6 +234,34 @@ async def test_rollback_that_fails_says_so(quick_shop):
     assert (result.status, result.rollback.status, result.rollback.exit_code) == ("failed", "failed", 7)
     assert "cannot take it back to 1.4: the script exited 7" in result.error
     assert state.name == "1 of 8 failed"
+
+
+async def test_rollback_that_failed_is_tried_again_when_it_is_asked_for_again(quick_shop):
+    """c1's script back fails, c2's agent is away; whoever is back already is left alone."""
+    task_id = quick_shop.plan(strategy=STEPPED)
+    assert (await run(task_id)).is_completed()
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=7)
+    quick_shop.client("c2").behaviour = Behaviour(down=True)
+    say(quick_shop, task_id, steering.roll_back)
+    assert (await run(task_id)).name == "2 of 8 failed"
+    states = {client: row.rollback.status for client, row in quick_shop.results(task_id).items()}
+    assert (states.pop("c1"), states.pop("c2")) == ("failed", "unreachable")
+    assert set(states.values()) == {"success"}
+    for client in ("c1", "c2"):
+        quick_shop.client(client).behaviour = Behaviour()
+
+    say(quick_shop, task_id, steering.roll_back)
+    assert (await run(task_id)).name == "Rolled back"
+
+    assert set(quick_shop.statuses(task_id).values()) == {"rolled_back"}
+    assert {one.version for one in quick_shop.installations().values()} == {"1.4"}
+    assert {one.status for one in quick_shop.installations().values()} == {"installed"}
+    first, second = f"{task_id}.c1.1.back", f"{task_id}.c1.1.back2"
+    assert quick_shop.client("c1").scripts_run == [f"{task_id}.c1.1.deploy", first, second]
+    assert quick_shop.client("c2").scripts_run[1:] == [f"{task_id}.c2.1.back2"]
+    assert len(quick_shop.client("c3").scripts_run) == 2
+    with pytest.raises(PlanningError, match="no client has what it brought"):
+        say(quick_shop, task_id, steering.roll_back)
 
 
 async def test_run_that_dies_while_it_goes_back_is_followed_by_one_that_goes_on(quick_shop):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.rollout import counts_of, headline, news_of, state_of, waves_of
+from api.cli.rollout import counts_of, headline, how_to_try_again, news_of, state_of, waves_of
 
 NAMES = ("total", "success", "failed", "pending", "running", "skipped", "unknown", "rolled_back")
 
@@ -40,6 +40,13 @@ def test_state_and_counts():
     mixed = task(result("a", "success"), result("b", "unreachable"), result("c", "running"))
     assert counts_of(mixed) == "3 clients: 1 succeeded, 1 failed, 1 running"
     assert counts_of(task()) == "0 clients: none"
+
+
+def test_the_next_try_goes_the_way_of_the_last():
+    assert how_to_try_again(task(result("a", "failed"), id="t")) == "try them again: hoist retry t"
+    back = [result(one, rollback={"status": how}) for one, how in (("a", "success"), ("b", "failed"))]
+    assert how_to_try_again(task(*back, id="t")) == "try to take them back again: hoist undo t"
+    assert "hoist retry" in how_to_try_again(task(back[0], id="t"))
 
 
 def test_waves_count_who_is_over_and_who_failed():
