@@ -10,7 +10,7 @@ from tasks.finishing import final_state
 from tasks.form import UpgradeForm, check_parameters
 from tasks.rolling import roll_out
 from tasks.run_hooks import mark_cancelled, mark_paused
-from tasks.upgrade_run import REFUSALS, close, find_deploy_task, opened, refuse, watched
+from tasks.upgrade_run import REFUSALS, close, find_deploy_task, opened, refuse, scheduled, watched
 
 
 @flow(
@@ -35,7 +35,10 @@ async def upgrade(
         form = check_parameters(deploy_task_id, request)
         if dry_run:
             return await show_plan(deploy_task_id, form)
-        async with opened(await find_deploy_task(deploy_task_id, form)) as rollout:
+        found = await find_deploy_task(deploy_task_id, form)
+        if (later := scheduled(found, form)) is not None:
+            return later
+        async with opened(found) as rollout:
             async with watched(rollout):
                 await roll_out(rollout)
             return final_state(await close(rollout))

@@ -1,5 +1,6 @@
 """The form that an upgrade is started with in Prefect's UI: flat, typed, with defaults."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,6 +73,12 @@ class UpgradeForm(BaseModel):
     include_failed: bool = Field(default=False, title="Also clients whose last attempt failed")
     allow_downgrade: bool = Field(default=False, title="Also clients that have a newer version")
     redeploy: bool = Field(default=False, title="Also clients that have the version already")
+    schedule_from: datetime | None = Field(
+        default=None,
+        title="Start at",
+        description="By itself, at this time (UTC where no zone is said). Empty: now.",
+    )
+    schedule_to: datetime | None = Field(default=None, title="Begin no wave after")
     timeout_s: int | None = Field(default=None, title="Script timeout (seconds)")
     detach_method: DetachMethod | Literal[""] = Field(default="", title="Detach method")
     container_prefix: str = Field(
@@ -111,6 +118,17 @@ def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
         "health_timeout_s": form.health_timeout_s,
     }
     return {name: value for name, value in given.items() if value is not None} or None
+
+
+def _in_utc(time: datetime | None) -> datetime | None:
+    """What Prefect's page sends has no zone where the operator chose none."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def starts_later(form: UpgradeForm, now: datetime) -> datetime | None:
+    """When it is to start, where that is not now."""
+    time = _in_utc(form.schedule_from)
+    return time if time is not None and time > now else None
 
 
 def _naming_of(form: UpgradeForm) -> dict[str, str] | None:
@@ -159,6 +177,9 @@ def request_of(form: UpgradeForm, created_by: str) -> DeployTaskRequest:
         "include_failed": form.include_failed,
         "allow_downgrade": form.allow_downgrade,
         "redeploy": form.redeploy,
+        "schedule_type": "scheduled" if form.schedule_from is not None else "immediate",
+        "schedule_from": _in_utc(form.schedule_from),
+        "schedule_to": _in_utc(form.schedule_to),
         "timeout_s": form.timeout_s,
         "detach_method": form.detach_method or None,
         "container_naming": _naming_of(form),

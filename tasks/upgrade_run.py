@@ -8,7 +8,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
 from agent.client import agent_http_client
@@ -20,7 +20,7 @@ from db.session import Database, open_database
 from tasks import artifacts
 from tasks.errors import PermanentTaskError, TaskError
 from tasks.finishing import Ending, end_run
-from tasks.form import UpgradeForm
+from tasks.form import UpgradeForm, starts_later
 from tasks.guarding import guarded
 from tasks.opening import Opened, open_run
 from tasks.resolve_clients import resolve_clients
@@ -36,6 +36,15 @@ def refuse(error: Exception) -> State[Any]:
     """The state of a run that could not be: one line in its log, the same in its message."""
     get_run_logger().error("%s", error)
     return Failed(name="Refused", message=str(error))
+
+
+def scheduled(deploy_task_id: str, form: UpgradeForm | None) -> State[Any] | None:
+    """The state of a run that only wrote down what is to be done later: the release API begins another one then."""
+    time = starts_later(form, utc_now()) if form is not None else None
+    if time is None:
+        return None
+    said = f"deploy task {deploy_task_id} starts at {time:%Y-%m-%d %H:%M} UTC, in a run of its own"
+    return Completed(name="Scheduled", message=said)
 
 
 async def find_deploy_task(deploy_task_id: str | None, form: UpgradeForm | None) -> str:

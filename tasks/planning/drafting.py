@@ -205,8 +205,13 @@ def _plan_clients(
 def _cut(
     chosen: Sequence[Candidate], strategy: Strategy, members: Sequence[Member]
 ) -> tuple[tuple[str, ...], ...]:
-    """Into waves. Raises PlanningError where keeping the label's groups apart takes too many of them."""
+    """Into waves. Raises PlanningError where keeping the label's groups apart takes too many of them, or nobody has it."""
     groups = groups_of(members, strategy.spread_by)
+    if strategy.spread_by is not None and not groups:
+        raise PlanningError(
+            f"no client or target has the label {strategy.spread_by}: nobody would be kept apart",
+            "strategy.spread_by",
+        )
     largest = Counter(groups[one.client_id] for one in chosen if one.client_id in groups)
     if largest and max(largest.values()) > MAX_SPREAD:
         value, count = largest.most_common(1)[0]

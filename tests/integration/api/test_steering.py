@@ -289,3 +289,7 @@ def test_pairs_are_kept_apart(operator, served, fleet):
     strategy = {"waves": ["100%"], "spread_by": "pair"}
     answer = operator.post("/release/tasks", json={**UPGRADE, "strategy": strategy})
     assert [len(wave) for wave in answer.json()["plan"]["waves"]] == [1, 1]
+    misspelled = {"waves": ["100%"], "spread_by": "pairs"}
+    refused = operator.post("/release/tasks", json={**UPGRADE, "strategy": misspelled})
+    assert_problem(refused, 422, field="strategy.spread_by")
+    assert "no client or target has the label pairs" in refused.json()["detail"]

@@ -18,6 +18,7 @@ from db.queries.clients import delete_client
 from flows.upgrade import upgrade
 from tasks.planning.controls import prepare_retry, request_cancel, wants_run
 from tasks.planning.lease import acquire_leases
+from tasks.planning.reconciling import due_deploy_tasks
 from tests.integration.tasks.conftest import QUICK
 
 OTHERS = tuple(f"c{number}" for number in range(2, 9))
@@ -405,6 +406,22 @@ async def test_form_starts_an_upgrade_and_its_mistakes_are_one_line(quick_shop):
         assert says in state.message
         assert "\n" not in state.message
     assert (await run()).message == "cannot start: give either deploy_task_id or request, and not both"
+
+
+async def test_form_with_a_time_only_writes_down_what_starts_then(quick_shop):
+    time = (utc_now() + timedelta(hours=2)).replace(microsecond=0)
+    asked = {"project": "shop", "version": "1.5", "schedule_from": time.isoformat(), "stable_for_s": 0}
+
+    state = await run(request=asked)
+
+    assert (state.type, state.name) == (StateType.COMPLETED, "Scheduled")
+    assert f"{time:%Y-%m-%d %H:%M} UTC" in state.message
+    with quick_shop.database.read() as session:
+        task = session.scalars(select(DeployTask)).one()
+        assert (task.status, task.request.schedule_from) == ("scheduled", time)
+        assert due_deploy_tasks(session, time - timedelta(seconds=1)) == []
+        assert due_deploy_tasks(session, time) == [task.id], "nobody's lease is in the way"
+    assert not any(one.scripts_run for one in quick_shop.fleet.clients.values())
 
 
 async def test_large_fleets_go_in_shards_and_only_failures_get_task_runs(quick_shop, monkeypatch):

@@ -1,9 +1,11 @@
 """The form of Prefect's UI: what it asks for, and what it says when it is wrong."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tasks.errors import PlanningError
-from tasks.form import UpgradeForm, check_parameters, parse_form, request_of
+from tasks.form import UpgradeForm, check_parameters, parse_form, request_of, starts_later
 
 
 def test_empty_fields_mean_as_usual():
@@ -39,6 +41,21 @@ def test_from_version_narrows_named_clients_too():
     assert (asked.client_ids, asked.source_version) == (("a", "b"), "1.4")
 
 
+def test_time_without_a_zone_is_in_utc():
+    noon = datetime(2030, 1, 4, 12, tzinfo=UTC)
+    form = parse_form({"project": "shop", "version": "1.5", "schedule_from": "2030-01-04T12:00:00"})
+    asked = request_of(form, "prefect")
+    assert (asked.schedule_type, asked.schedule_from) == ("scheduled", noon)
+    assert starts_later(form, noon - timedelta(seconds=1)) == noon
+    assert starts_later(form, noon) is None
+    assert starts_later(UpgradeForm(), noon) is None
+    there = parse_form({"project": "shop", "version": "1.5", "schedule_to": "2030-01-04T13:00:00+01:00"})
+    assert (request_of(there, "prefect").schedule_type, request_of(there, "prefect").schedule_to) == (
+        "immediate",
+        noon,
+    )
+
+
 @pytest.mark.parametrize(
     ("form", "says"),
     [
@@ -50,6 +67,16 @@ def test_from_version_narrows_named_clients_too():
         ({"project": "shop", "version": "1.5", "max_parallel": "many"}, "max_parallel: "),
         ({"project": "shop", "version": "1.5", "clients": "../x"}, "clients: "),
         ({"project": "shop", "version": "1.5", "operation": "explode"}, "operation: "),
+        ({"project": "shop", "version": "1.5", "schedule_from": "tonight"}, "schedule_from: "),
+        (
+            {
+                "project": "shop",
+                "version": "1.5",
+                "schedule_from": "2030-01-02T00:00Z",
+                "schedule_to": "2030-01-01T00:00",
+            },
+            "schedule_to has to be after schedule_from",
+        ),
         ("shop", "not a form"),
     ],
 )
