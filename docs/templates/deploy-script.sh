@@ -6,7 +6,9 @@
 # proxy) goes into $APP_DIR/host.env on that host, which wins. Guide: docs/how-to/deploy-scripts.md
 #
 # Each release has its own directory, so the new one is made ready while the old one still serves, and a way back is
-# there at once. The script exits 0 only when the application listens; Hoist then looks for itself.
+# there at once. A rollback gets the env of the version that is left, so a release remembers its packages and its
+# command; what isn't kept any more can't be gone back to. The script exits 0 only when the application listens; Hoist
+# then looks for itself.
 set -euo pipefail
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -30,7 +32,8 @@ export APP_NAME APP_DIR APP_PORT
 # shellcheck disable=SC1090
 . "$HOIST_LIB"                           # start_detached, stop_detached, detached_pid
 
-release_dir=$APP_DIR/releases/$RELEASE_VERSION
+# Never made of two sets of packages: the same version with other packages is another directory.
+release_dir=$APP_DIR/releases/$RELEASE_VERSION@$(sha256sum <<<"$APP_PACKAGES" | cut -c 1-12)
 
 # --- the two functions to change for your application -----------------------------------------------------------------
 # Put the release into the directory $1. It may be there half made, by a script that was killed.
@@ -59,8 +62,22 @@ make_release() {
     say "fetching $APP_NAME $RELEASE_VERSION"
     mkdir -p "$release_dir"
     fetch_release "$release_dir"
-    touch "$release_dir/.complete"
   fi
+  printf '%s\n' "$APP_COMMAND" >"$release_dir/.complete.new"
+  mv "$release_dir/.complete.new" "$release_dir/.complete"
+}
+
+# For a rollback: the release as it was made and last started, whatever this script's env says.
+find_kept_release() {
+  local complete
+  complete=$(ls -1t "$APP_DIR/releases/$RELEASE_VERSION@"*/.complete 2>/dev/null | head -n 1) || true
+  if [ -z "$complete" ]; then
+    echo "cannot roll back $APP_NAME to $RELEASE_VERSION: that release isn't kept here any more; deploy" \
+      "$RELEASE_VERSION as an update (allow_downgrade), and raise APP_KEEP_RELEASES for the next time" >&2
+    exit 1
+  fi
+  release_dir=${complete%/.complete}
+  APP_COMMAND=$(<"$complete")
 }
 
 switch_to_release() {
@@ -86,17 +103,25 @@ start_release() {
   say "$APP_NAME $RELEASE_VERSION is up, pid $(detached_pid "$APP_NAME")"
 }
 
+# Neither what a killed script left half made nor the same version's other packages count as kept.
 remove_old_releases() {
-  local old
+  local old kept=1
+  touch -c "$APP_DIR/releases/$HOIST_PREVIOUS_VERSION@"*   # the way back is kept first, also after failed updates
   # shellcheck disable=SC2012
-  ls -1dt "$APP_DIR/releases"/*/ | tail -n "+$((APP_KEEP_RELEASES + 1))" | while read -r old; do
-    [ "${old%/}" -ef "$APP_DIR/current" ] || rm -rf -- "$old"
+  ls -1dt "$APP_DIR/releases"/*/ | while read -r old; do
+    old=${old%/}
+    [ "$old" != "$release_dir" ] || continue
+    if [ -e "$old/.complete" ] && [ "${old%@*}" != "${release_dir%@*}" ] && [ "$kept" -lt "$APP_KEEP_RELEASES" ]; then
+      kept=$((kept + 1))
+    else
+      rm -rf -- "$old"
+    fi
   done
 }
 
 case $RELEASE_OPERATION in
   deploy | install | update | rollback)
-    make_release
+    if [ "$RELEASE_OPERATION" = rollback ]; then find_kept_release; else make_release; fi
     stop_detached "$APP_NAME"
     switch_to_release
     start_release
