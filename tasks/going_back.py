@@ -63,7 +63,7 @@ def _begin(
         for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id))
     }
     wanted = [planned[client] for client in clients if client in planned]
-    works = load_planned(session, task, wanted, load_secret_key())
+    works = load_planned(session, task, wanted, load_secret_key(), goes_back=True)
     return {client: _run_of(work, rows[client]) for client, work in works.items()}
 
 

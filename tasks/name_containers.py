@@ -79,8 +79,11 @@ def _mine(rollout: Rollout, run: ClientRun, containers: Sequence[ContainerInfo])
 
 
 def _kept(rollout: Rollout, run: ClientRun, mine: Sequence[ContainerInfo]) -> str | None:
-    """For a rollback: the stopped container of the version that is gone back to, if the client kept one."""
+    """For a rollback: the container of the version that is gone back to, if it runs already, or the client kept one."""
     if rollout.release.operation != "rollback":
         return None
+    running = [one for one in mine if one.state == "running"]
+    if [one.version for one in running] == [run.work.to_version]:
+        return running[0].container_name
     kept = [one for one in mine if one.state == "exited" and one.version == run.work.to_version]
     return max(kept, key=lambda one: one.started_at or one.created_at).container_name if kept else None

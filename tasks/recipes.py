@@ -6,7 +6,7 @@ from typing import ClassVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.wire.containers import DeployConfig
+from agent.wire.containers import MAX_STOP_TIMEOUT_S, DeployConfig
 from agent.wire.executions import DetachMethod
 from agent.wire.naming import ContainerNaming
 from agent.wire.processes import ProcessConfig
@@ -16,6 +16,9 @@ from db.documents.plan import PlannedClient
 from db.models import DeployTask, Project, Version
 from tasks.errors import PermanentTaskError
 from tasks.planning.naming import effective_naming
+
+AFTER_TAKEOVER_S = MAX_STOP_TIMEOUT_S + 600.0
+"""The previous container may take so long to stop, the new one to get well again (see agent/containers/swap/story.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Recipe:
     run_as: str | None
     process_config: ProcessConfig | None
     evidence: EvidenceConfig
+
+    @property
+    def longest_s(self) -> float:
+        """When its agent has ended the execution at the latest."""
+        return self.timeout_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,11 @@ class ContainerRecipe(Recipe):
     naming: ContainerNaming
     keep_previous: int | None = None
 
+    @property
+    def longest_s(self) -> float:
+        """Once the new one has taken over no time ends it: the one before is stopped in its own, whatever that was."""
+        return self.timeout_s + AFTER_TAKEOVER_S
+
 
 @dataclass(frozen=True, slots=True)
 class KubernetesRecipe(Recipe):
@@ -68,9 +81,11 @@ class KubernetesRecipe(Recipe):
 class Recipes:
     """Each (script's or container's version, version reached) pair is looked up once."""
 
-    def __init__(self, session: Session, deploy_task: DeployTask) -> None:
+    def __init__(self, session: Session, deploy_task: DeployTask, *, goes_back: bool = False) -> None:
+        """`goes_back`: to what was there before, on which the deploy task's own `env` has no bearing."""
         self._session = session
         self._task = deploy_task
+        self._goes_back = goes_back
         self._known: dict[tuple[str, str, str], Recipe] = {}
 
     def of(self, planned: PlannedClient) -> Recipe:
@@ -117,8 +132,9 @@ class Recipes:
             raise PermanentTaskError(
                 "cannot name the containers: the project has no container_naming any more"
             )
+        env = {} if self._goes_back else request.env
         return ContainerRecipe(
-            deploy_config=config.model_copy(update={"env": {**config.env, **request.env}}),
+            deploy_config=config.model_copy(update={"env": {**config.env, **env}}),
             naming=naming,
             keep_previous=request.keep_previous,
             work_dir="/",

@@ -45,12 +45,12 @@ async def registry_auth(name: str, image: str) -> RegistryAuth:
 
 
 def registry_of(image: str) -> str:
-    """The registry that an image's reference names, by the engine's rule: a first part with a dot or a port, or localhost.
+    """The registry that an image's reference names, by the engine's rule: a first part with a dot, a port or a capital, or localhost.
 
     https://pkg.go.dev/github.com/distribution/reference
     """
     first, slash, _ = image.partition("/")
-    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
     return first if is_host else "docker.io"
 
 

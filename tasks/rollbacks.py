@@ -65,6 +65,9 @@ def record_rollback(
         row.status = "unknown" if outcome.status == "unknown" else "failed"
         said = f"cannot take it back to {work.to_version}: {outcome.error}"
         row.error = clean(f"{row.error}; {said}" if row.error else said)[:MAX_ERROR_CHARS]  # type: ignore[index]  # text in, text out
+    if outcome.container is not None:
+        row.container_id = outcome.container.container_id
+        row.container_name = outcome.container.container_name
     row.finished_at = now
     if outcome.ran:
         update_installation(session, deploy_task_id, operation, work, outcome, now=now)

@@ -21,7 +21,7 @@ from tasks.standing import regression_of
 
 
 @cache
-def _running(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
+def _running(settings: RolloutSettings, timeout_s: float) -> Task[[str], Any]:
     return running.configured(settings, timeout_s)
 
 
@@ -44,7 +44,7 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
         async with rollout.slots:
             if not may_go_on(rollout, run) or await rollout.pass_over_held(run):
                 return
-            state = await state_of(_running(settings, run.work.recipe.timeout_s), client)
+            state = await state_of(_running(settings, run.work.recipe.longest_s), client)
         if not run.offline:
             break
         await rollout.brakes.sleep(settings.offline_retry_s)

@@ -110,9 +110,14 @@ def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> 
 
 
 def load_planned(
-    session: Session, deploy_task: DeployTask, clients: Sequence[PlannedClient], secrets: SecretBox
+    session: Session,
+    deploy_task: DeployTask,
+    clients: Sequence[PlannedClient],
+    secrets: SecretBox,
+    *,
+    goes_back: bool = False,
 ) -> dict[str, ClientWork]:
-    """The same for these clients, each planned as it is given."""
+    """The same for these clients, each planned as it is given. `goes_back`: by a plan that takes them back."""
     results = {
         row.client_id: row
         for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == deploy_task.id))
@@ -127,7 +132,7 @@ def load_planned(
             )
         )
     }
-    recipes = Recipes(session, deploy_task)
+    recipes = Recipes(session, deploy_task, goes_back=goes_back)
     environments = _environment_names(session, deploy_task)
     return {
         planned.client_id: _client_work(

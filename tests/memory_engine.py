@@ -108,7 +108,7 @@ class MemoryEngine:
         return {
             "Id": key,
             "Name": f"/{box.name}",
-            "Config": {"Labels": dict(box.labels)},
+            "Config": {"Labels": dict(box.labels), "Image": box.image},
             "State": state,
             "RestartCount": 0,
             "Image": f"sha256:{box.image}",

@@ -46,7 +46,8 @@ class Journal:
         try:
             owner = other_user(record.run_as)
             for name, content in {**files, "output": b"", "status": STATUS_PLACEHOLDER}.items():
-                _write_private(paths.directory / name, content)
+                # What was spawned ends with its host; what the agent carries out itself goes on over a power cut.
+                _write_private(paths.directory / name, content, durable=record.kind != "script")
                 if owner is not None and name in ("script", "output"):
                     os.chown(paths.directory / name, owner.pw_uid, owner.pw_gid)
             write_durably(paths.record, record.model_dump_json().encode())
@@ -122,10 +123,13 @@ class Journal:
         return dropped
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def _write_private(path: Path, content: bytes, *, durable: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _bytes_on_disk(path: Path) -> int:

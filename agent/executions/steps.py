@@ -75,8 +75,8 @@ class Steps(Generic[G]):
     def write(self, **changes: Any) -> None:
         """On disk when this returns; nothing where nothing changes. Raises Abandoned, Ended, OSError.
 
-        An ending keeps nothing from beginning to put back: that is what it asks for. Nor does a full disk: an agent that
-        dies meanwhile then has an older progress to go on from, and fails at the same place once more.
+        An ending keeps nothing from beginning to put back: that is what it asks for. Nor does a full disk, and what is
+        committed is tidied up: an agent that dies meanwhile has an older progress to go on from, and does it once more.
         """
         changed = self.now.model_copy(update=changes)
         reverting = changed.phase == "revert"
@@ -89,7 +89,7 @@ class Steps(Generic[G]):
         try:
             write_durably(self._file, changed.model_dump_json().encode())
         except OSError:
-            if not reverting:
+            if not (reverting or self.now.committed):
                 raise
         self.now = changed
 

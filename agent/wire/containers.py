@@ -122,6 +122,9 @@ class LogConfig(Request):
         return {"max-size": "10m", "max-file": "3"} if self.driver == "json-file" else {}
 
 
+MAX_STOP_TIMEOUT_S = 3600
+
+
 class DeployConfig(Request):
     """A version's container. `registry` names a secret that the control plane keeps: credentials are never in here."""
 
@@ -139,7 +142,7 @@ class DeployConfig(Request):
     health_check: HealthCheck | None = None
     log: LogConfig = Field(default_factory=LogConfig)
     registry: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,98}[a-z0-9])?$")] | None = None
-    stop_timeout_s: Annotated[int, Field(ge=0, le=3600)] = 10
+    stop_timeout_s: Annotated[int, Field(ge=0, le=MAX_STOP_TIMEOUT_S)] = 10
 
     @field_validator("image")
     @classmethod

@@ -46,8 +46,9 @@ def container_faults(wanted: DeployedContainer, containers: Sequence[ContainerIn
     if found.image_id is not None and found.image_id != wanted.image_id:
         said = f"{name} runs {found.image_id[:19]}, not {wanted.image_id[:19]}"
         yield Fault(ContainerFault.WRONG_IMAGE, said, final=True)
-    if found.restart_count:
-        yield Fault(ContainerFault.RESTARTED, f"{name} restarted {found.restart_count} times", final=True)
+    restarts = (found.restart_count or 0) - wanted.restart_count
+    if restarts > 0:
+        yield Fault(ContainerFault.RESTARTED, f"{name} restarted {restarts} times", final=True)
     if found.health in ("starting", "unhealthy"):
         yield Fault(ContainerFault.UNHEALTHY, f"{name} is {found.health}")
 

@@ -101,12 +101,13 @@ def _unsettled(
     """Empty where it can't be said any more what was to run there. `rows`: all of them taken back, or none."""
     if not planned:
         return []
+    back = any(row.rollback is not None for row in rows.values())
     try:
-        works = load_planned(session, of, planned, secrets)
+        works = load_planned(session, of, planned, secrets, goes_back=back)
     except PermanentTaskError:
         return []
     release, book = _shortened(load_release(session, of)), RESULTS
-    if any(row.rollback is not None for row in rows.values()):
+    if back:
         release, book = replace(release, operation="rollback"), ROLLBACKS
     later = moot(session, of, [row for client, row in rows.items() if client in works])
     query = select(Lease.environment_id, Lease.fence).where(Lease.project_id == of.project_id)

@@ -34,6 +34,7 @@ def test_010_install_upgrade_failed_upgrade_rollback_uninstall(shop, docker_engi
     assert said["failed"] == [], "a client of the alias saw a failed request"
     assert set(said["seen"]) == {"1.0", "1.1"}
     roll_back(shop)
+    fail_and_go_back(shop)
     uninstall(shop)
 
 
@@ -93,6 +94,22 @@ def roll_back(shop):
         assert result["container_id"] == kept[client]
         assert shop.serving(client) == ["1.0"]
     assert set(shop.installations().values()) == {("1.0", None, "installed")}
+
+
+def fail_and_go_back(shop):
+    """The agent has put 1.0 back already: taking the client back leaves it, and what is kept, alone."""
+    before = {client: {one["Id"]: one["State"] for one in shop.containers(client)} for client in CLIENTS}
+    asked = {"auto_rollback": "failed", "failure_strategy": "continue", "env": {"GREETING": "a canary's"}}
+    task = shop.deploy("update", version="1.2", auto_select_clients=True, **asked)
+    assert (task["status"], task["rolled_back_count"]) == ("rolled_back", 2), shop.results(task)
+    for client, result in shop.results(task).items():
+        assert {one["Id"]: one["State"] for one in shop.containers(client)} == before[client]
+        assert result["rollback"]["status"] == "success", result
+        assert before[client][result["container_id"]] == "running"
+        assert shop.serving(client) == ["1.0"]
+    assert {(version, status) for version, _, status in shop.installations().values()} == {
+        ("1.0", "installed")
+    }
 
 
 def uninstall(shop):

@@ -35,7 +35,7 @@ class SwapProgress(Progress):
     """`container_id` None: not made yet. `kept`: it is one that was kept, so a failure stops it and removes nothing.
 
     `gap_began`, `gap_ended`: Unix times between which nothing served. `unseen`: it failed before it knew what runs.
-    `creating`: the engine was asked to make one, and has not answered.
+    `creating`: the engine was asked to make one, and has not answered. `took_over`: it had, and did not last.
     """
 
     phase: Phase = "begin"
@@ -50,6 +50,7 @@ class SwapProgress(Progress):
     log_shown: bool = False
     unseen: bool = False
     creating: bool = False
+    took_over: bool = False
 
     @property
     def gap_ms(self) -> int:

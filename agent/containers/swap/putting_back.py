@@ -42,8 +42,10 @@ class PuttingBack(Steps):
             return f"{names} should serve as before, but that could not be looked at: {error}"
         # An engine that was killed while it started a container may keep that one's port until it is started anew.
         first = "restart the engine (it holds a port for nobody), then " if PORT_TAKEN in str(error) else ""
+        policy = self._config.restart_policy.name
         return (
-            f"NOTHING SERVES: {names} could not be started again ({error}); {first}run: docker start {names}"
+            f"NOTHING SERVES: {names} could not be started again ({error}); "
+            f"{first}run: docker update --restart {policy} {names}; docker start {names}"
         )
 
     def _stop_new(self) -> None:
@@ -80,8 +82,10 @@ class PuttingBack(Steps):
         previous = self._previous()
         stopped = [own.name for own in previous if not own.runs]
         for own in previous:
-            if self._notes.now.gap_began is not None or not own.runs:
+            touched = self._notes.now.gap_began is not None or not own.runs
+            if touched or self._notes.now.took_over:  # its stop may have failed once its policy was taken
                 self._patiently(self._dock.let_restart, own, on=True)
+            if touched:
                 self._patiently(self._dock.start, own.container_id, own.name)
         if not previous:
             return (

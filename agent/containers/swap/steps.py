@@ -16,7 +16,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 STUBBORN_S, STUBBORN_RETRY_S = 20.0, 1.0
 """How long an engine that refuses is asked again where something has to be put back or tidied up."""
-REVERT_PATIENCE_S = 120.0
+REVERT_PATIENCE_S = 3600.0
 """How long an engine that is down is waited for where something has to be put back, or a switch to be finished."""
 
 

@@ -31,6 +31,8 @@ class Swap(Steps):
 
         Raises StepFailed and Ended before it took over (see putting_back.py), Abandoned at any time.
         """
+        if self._notes.now.phase == "begin" and (there := self._runs_already()) is not None:
+            return there
         if not self._notes.now.committed:
             self._find_previous()
             self._get_image()
@@ -52,6 +54,24 @@ class Swap(Steps):
             self._patiently(self._dock.remove, own.container_id, own.name)
 
     # The steps, in their order.
+
+    def _runs_already(self) -> DeployedContainer | None:
+        """Going back to what serves is done: a swap that failed has left it in its place."""
+        if self._request.operation != "rollback":
+            return None
+        running = [one for one in self._patiently(self._dock.own) if one.runs]
+        if len(running) != 1 or running[0].version != self._request.version:
+            return None
+        there = running[0]
+        seen = self._patiently(self._dock.inspect, there.container_id, there.name)
+        self._notes.tell(f"{there.name} ({there.version}) runs: there is nothing to go back from")
+        return DeployedContainer(
+            container_id=there.container_id,
+            container_name=there.name,
+            image=seen["Config"]["Image"],
+            image_id=seen["Image"],
+            restart_count=seen.get("RestartCount") or 0,
+        )
 
     def _find_previous(self) -> None:
         if self._notes.now.phase != "begin":
@@ -236,7 +256,7 @@ class Swap(Steps):
         except Exception as error:  # whatever it is: what took over does not serve
             why = f"{self._notes.now.name} took over, and does not serve any more: {error or type(error).__name__}"
             if not self._notes.now.previous or self._previous():
-                self._notes.write(phase="revert", why=why, committed=False, gap_ended=None)
+                self._notes.write(phase="revert", why=why, committed=False, took_over=True, gap_ended=None)
             raise NotServing(why) from error
 
     def _start_again(self) -> bool:

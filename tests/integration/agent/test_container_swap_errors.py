@@ -3,7 +3,9 @@
 Every call of the engine and every write of the progress is tried, in each way of deploying, with and without a gap.
 """
 
+import contextlib
 import errno
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.containers.errors import EngineUnavailable
 from agent.containers.swap import putting_back, story, way
 from agent.containers.swap import steps as swap_steps
 from agent.executions import steps, threads
@@ -57,10 +60,10 @@ def engine(monkeypatch) -> MemoryEngine:
     return made
 
 
-def carry_out(engine: MemoryEngine, paths: ExecutionPaths) -> None:
+def carry_out(engine: MemoryEngine, paths: ExecutionPaths, ending: threading.Event | None = None) -> None:
     settings = SimpleNamespace(client_id="web-1")
     record = SimpleNamespace(execution_id=paths.directory.name, accepted_at=datetime.now(UTC))
-    way.ContainerWay(settings, engine)._carry_out(record, paths, threading.Event())
+    way.ContainerWay(settings, engine)._carry_out(record, paths, ending or threading.Event())
 
 
 def deploy(
@@ -291,3 +294,144 @@ def test_gap_ends_when_it_is_well_where_no_alias_leads_to_it(engine, tmp_path):
     paths = deploy(engine, tmp_path, "e1", "1.1", gap=True, networks=[])
     carry_out(engine, paths)
     assert DeployedContainer.model_validate_json(paths.deployed.read_bytes()).gap_ms is not None
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+def test_going_back_to_what_serves_already_changes_nothing(engine, tmp_path, gap):
+    """A swap that failed has left it in its place; the kept one before it stays, too."""
+    for number, version in enumerate(("0.9", "1.0", "sick")):
+        carry_out(engine, deploy(engine, tmp_path, f"e{number}", version, gap=gap))
+    before = {key: (box.state, box.policy) for key, box in engine.boxes.items()}
+    paths = deploy(engine, tmp_path, "back", "1.0", gap=gap, operation="rollback")
+    carry_out(engine, paths)
+    assert (paths.read_status(), why_of(paths)) == (0, "")
+    assert {key: (box.state, box.policy) for key, box in engine.boxes.items()} == before
+    assert sorted(box.image for box in engine.boxes.values()) == ["0.9", "1.0"]
+    deployed = DeployedContainer.model_validate_json(paths.deployed.read_bytes())
+    assert (deployed.container_name, deployed.image, deployed.replaced) == ("shop-prod-2", "1.0", None)
+
+
+def test_disk_that_stays_full_once_the_new_one_took_over_keeps_the_previous_one_from_nothing(
+    engine, tmp_path, monkeypatch
+):
+    carry_out(engine, deploy(engine, tmp_path, "e0", "1.0", gap=False))
+    paths = deploy(engine, tmp_path, "e1", "1.1", gap=False)
+    durably = steps.write_durably
+
+    def write_durably(path: Path, content: bytes) -> None:
+        if path == paths.swap and paths.swap.exists() and b'"committed":true' in paths.swap.read_bytes():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        durably(path, content)
+
+    monkeypatch.setattr(steps, "write_durably", write_durably)
+    carry_out(engine, paths)
+    assert (paths.read_status(), why_of(paths)) == (0, "")
+    assert serving(engine) == [("1.1", True, "unless-stopped")]
+    assert "WARNING" not in paths.output.read_text()
+
+
+@pytest.mark.parametrize("kind", ["update", "sick update"])
+def test_engine_that_goes_away_once_there_is_no_way_but_on_is_waited_for(engine, tmp_path, monkeypatch, kind):
+    """Right after the new one took over, and right after it was found sick with the previous one stopped."""
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.001)
+    paths = prepare(engine, tmp_path, kind, gap=True)
+    there, away = engine.api, []
+
+    def api(*asked):
+        progress = paths.swap.read_text() if paths.swap.exists() else ""
+        if ('"committed":true' in progress or '"revert"' in progress) and len(away) < 200:
+            away.append(progress)
+            raise EngineUnavailable("nothing listens there")
+        return there(*asked)
+
+    monkeypatch.setattr(engine, "api", api)
+    carry_out(engine, paths)
+    assert len(away) == 200
+    assert serving(engine) == [(SERVES_AFTER[kind], True, "unless-stopped")]
+    assert paths.read_status() == (1 if "sick" in kind else 0)
+
+
+def test_previous_one_that_could_not_be_stopped_has_its_restart_policy_again(engine, tmp_path, monkeypatch):
+    """Its stop took the policy first; then the new one was lost."""
+    monkeypatch.setattr(swap_steps, "STUBBORN_S", 0.01)
+    paths = prepare(engine, tmp_path, "update", gap=False)
+
+    def stop(key: str, **_asked: int) -> None:
+        for other, box in engine.boxes.items():
+            if box.image == "1.1":
+                box.state = "exited"
+                engine.lost.add(other)
+        raise refusal(500, f"cannot stop {key}")
+
+    monkeypatch.setattr(engine, "stop", stop)
+    carry_out(engine, paths)
+    assert serving(engine) == [("1.0", True, "unless-stopped")]
+    assert paths.read_status() == 1
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+@pytest.mark.parametrize("kind", WAYS)
+def test_cancel_at_any_moment_leaves_one_that_serves(engine, tmp_path, kind, gap):
+    ending = threading.Event()
+    for at, paths in tries(engine, tmp_path, kind, gap, lambda _what: ending.set()):
+        carry_out(engine, paths, ending)
+        ending.clear()
+        where = f"cancelled at call {at}: {engine.calls.struck}: {why_of(paths)}"
+        [(version, reached, policy)] = serving(engine)
+        assert (reached, policy) == (True, "unless-stopped"), where
+        assert paths.read_status() != 0 or version == SERVES_AFTER[kind], where
+        assert len(engine.boxes) <= 2, where
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["no gap", "gap"])
+@pytest.mark.parametrize("kind", WAYS)
+def test_agent_that_dies_again_and_again_still_brings_it_to_its_end(engine, tmp_path, kind, gap):
+    def die(what: str) -> None:
+        raise Death(what)
+
+    chance = random.Random(1)
+    for attempt in range(20):
+        engine.forget()
+        engine.calls = Calls()
+        folder = tmp_path / f"{attempt}"
+        folder.mkdir()
+        paths, struck = prepare(engine, folder, kind, gap=gap), []
+        for _ in range(4):
+            engine.calls = Calls(at=chance.randrange(1, 45), strike=die)
+            with contextlib.suppress(Death):
+                carry_out(engine, paths)
+            struck.append(engine.calls.struck)
+            if paths.read_status() is not None:
+                break
+        engine.calls = Calls()
+        if paths.read_status() is None:
+            carry_out(engine, paths)
+        assert serving(engine) == [(SERVES_AFTER[kind], True, "unless-stopped")], struck
+        assert len(engine.boxes) <= 2, struck
+
+
+def test_agent_that_dies_while_it_uninstalls_removes_the_rest_later(engine, tmp_path):
+    def die(what: str) -> None:
+        raise Death(what)
+
+    for at in range(1, 60):
+        engine.forget()
+        engine.calls = Calls()
+        folder = tmp_path / f"{at}"
+        folder.mkdir()
+        for number, version in enumerate(("0.9", "1.0")):
+            carry_out(engine, deploy(engine, folder, f"e{number}", version, gap=False))
+        paths = deploy(engine, folder, "e9", "1.0", gap=False, operation="uninstall")
+        engine.calls = Calls(at=at, strike=die)
+        with contextlib.suppress(Death):
+            carry_out(engine, paths)
+        struck = engine.calls.struck
+        if paths.read_status() is None:
+            engine.calls = Calls()
+            carry_out(engine, paths)
+        assert engine.boxes == {}, struck
+        assert paths.read_status() == 0, struck
+        if struck is None:
+            assert at > 5, "an uninstall made hardly a call"
+            return
+    raise AssertionError("it goes on and on")

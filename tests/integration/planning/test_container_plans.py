@@ -8,9 +8,12 @@ from agent.wire.containers import DeployConfig
 from agent.wire.naming import ContainerNaming
 from db.documents.deploy_request import DeployTaskRequest, NamingOverride
 from db.models import DeployTask, Environment, Installation, Project, Version
+from db.queries.versions import versions_by_name
 from tasks.errors import PlanningError
 from tasks.planning import create_deploy_task, fleet_changes, preview_deploy_task
+from tasks.planning.going_back import plan_back
 from tasks.planning.naming import effective_naming
+from tasks.recipes import Recipes
 from tests.builders import (
     NOW,
     create_container_project,
@@ -297,3 +300,16 @@ def test_script_project_keeps_no_previous_containers(database):
         )
         with pytest.raises(PlanningError, match="no containers"):
             preview_deploy_task(session, asked, NOW)
+
+
+def test_env_of_a_deploy_task_is_not_that_of_what_its_clients_are_taken_back_to(database, versions):
+    asked = request_of(client_ids=["a"], env={"MODE": "canary"})
+    with database.write() as session:
+        task = create_deploy_task(session, asked, now=NOW, who="ann")
+        project = session.get_one(Project, task.project_id)
+        by_name = versions_by_name(session, project.id, set(versions))
+        back = plan_back(project, task.plan.clients[0], by_name)
+        forwards = Recipes(session, task).of(task.plan.clients[0])
+        backwards = Recipes(session, task, goes_back=True).of(back)
+        assert forwards.deploy_config.env["MODE"] == "canary"
+        assert backwards.deploy_config == by_name["1.4"].deploy_config

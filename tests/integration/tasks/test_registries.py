@@ -54,6 +54,7 @@ async def test_what_is_no_login_is_refused_without_its_content(prefect_api, valu
         ("localhost/shop", "localhost"),
         ("localhost:5000/shop", "localhost:5000"),
         ("registry.example/a/b@sha256:00", "registry.example"),
+        ("EVIL/shop:1", "EVIL"),
     ],
 )
 def test_registry_is_read_off_the_image(image, registry):
