@@ -138,7 +138,9 @@ class AgentApi:
 
     async def check(self, request: CheckRequest) -> CheckAnswer:
         """What is installed, and what answers. `checks` of the answer is None where the agent can't do them."""
-        return await self._send("POST", "/v1/commands/release.check", request, CheckAnswer)
+        probe = (request.version_probe,) if request.version_probe is not None else ()
+        longest_s = max((one.timeout_s for one in (*probe, *request.checks)), default=0)
+        return await self._send("POST", "/v1/commands/release.check", request, CheckAnswer, longest_s)
 
     async def collect(self, request: CollectRequest) -> Collected:
         """What matches the rules now."""
@@ -185,14 +187,16 @@ class AgentApi:
         """All that it reports by itself."""
         return self._read(Monitors, await self._call("GET", "/v1/monitors")).root
 
-    async def _send(self, method: str, path: str, request: BaseModel, answer: type[A]) -> A:
+    async def _send(
+        self, method: str, path: str, request: BaseModel, answer: type[A], patience_s: float = 0
+    ) -> A:
         content = request.model_dump(mode="json", exclude_none=True, exclude_unset=True)
         if "client_id" in type(request).model_fields:
             content = {**self._lease(), **content}
         for field, feature in _NEEDED.get(type(request), {}).items():
             if field in content and feature not in await self._features():
                 del content[field]
-        return self._read(answer, await self._call(method, path, content=content))
+        return self._read(answer, await self._call(method, path, content=content, patience_s=patience_s))
 
     async def _features(self) -> tuple[str, ...]:
         info = self._info or await self.info()

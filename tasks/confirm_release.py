@@ -10,7 +10,7 @@ from prefect.states import Failed
 from agent.errors import TransientAgentError
 from tasks.outcomes import Outcome
 from tasks.proving import prove_version
-from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
+from tasks.retrying import JITTER, asks_again, first_asked, is_transient, retry_delays
 from tasks.rollout import ROLLOUT
 from tasks.run_release import recorded
 from tasks.settings import RolloutSettings
@@ -30,10 +30,11 @@ async def confirm_release(client: str) -> State[Any]:
     rollout = ROLLOUT.get()
     run = rollout.clients[client]
     assert run.execution is not None
+    run.asked_since = first_asked(run.asked_since)
     try:
         outcome = await prove_version(rollout, run, run.execution)
     except TransientAgentError as error:
-        if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
+        if asks_again(rollout.settings.retry_window_s, run.asked_since) and not rollout.brakes.cancelled:
             return Failed(message=str(error), data=error)
         outcome = Outcome(
             "unknown",

@@ -34,9 +34,17 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     return isinstance(state.data, TransientAgentError)
 
 
-def asks_again(window_s: float) -> bool:
-    """Whether Prefect has another attempt left for the task run that is going on."""
-    return int(task_run.run_count or 1) <= len(retry_delays(window_s))
+def first_asked(before: float) -> float:
+    """When the first attempt of the task run that is going on began, on the monotonic clock; `before`: what an earlier one heard."""
+    return before if int(task_run.run_count or 1) > 1 else time.monotonic()
+
+
+def asks_again(window_s: float, since: float) -> bool:
+    """Whether Prefect has another attempt left for the task run that is going on, and the window is not over.
+
+    An agent that is asked in vain for long, each time, has its window used up by that.
+    """
+    return int(task_run.run_count or 1) <= len(retry_delays(window_s)) and time.monotonic() - since < window_s
 
 
 async def keep_asking(

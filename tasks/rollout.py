@@ -61,6 +61,7 @@ class ClientRun:
         self.proving_since: datetime | None = None
         self.api: AgentApi | None = None
         self.known = False
+        self.asked_since = 0.0
         self.offline_since: float | None = None
         self.offline = False
         self.left = False

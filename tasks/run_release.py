@@ -14,7 +14,7 @@ from agent.wire.executions import Execution
 from tasks.errors import LeaseLostError
 from tasks.executing import run_script
 from tasks.outcomes import Outcome, last_lines
-from tasks.retrying import JITTER, asks_again, is_transient, retry_delays
+from tasks.retrying import JITTER, asks_again, first_asked, is_transient, retry_delays
 from tasks.rollout import ROLLOUT, ClientRun, Rollout
 from tasks.run_texts import evidence_text
 from tasks.settings import RolloutSettings
@@ -38,10 +38,11 @@ async def run_release(client: str) -> State[Any]:
     run.left = run.status == "pending" and rollout.brakes.held
     if run.left:  # meanwhile, between two attempts to reach its agent
         return Completed(name="Left", message=f"{client}: nobody is started for the moment")
+    run.asked_since = first_asked(run.asked_since)
     try:
         ended = await run_script(rollout, run)
     except TransientAgentError as error:
-        if asks_again(rollout.settings.retry_window_s) and not rollout.brakes.cancelled:
+        if asks_again(rollout.settings.retry_window_s, run.asked_since) and not rollout.brakes.cancelled:
             return Failed(message=str(error), data=error)
         if waits_for(rollout, run):
             return Failed(name="Offline", message=f"{client}: {error}; it is waited for")
@@ -54,8 +55,8 @@ async def run_release(client: str) -> State[Any]:
     return await recorded(rollout, run, ended)
 
 
-def configured(settings: RolloutSettings, timeout_s: int) -> Task[[str], Any]:
-    """The task with this run's retries (over the window) and the script's time."""
+def configured(settings: RolloutSettings, timeout_s: float) -> Task[[str], Any]:
+    """The task with this run's retries (over the window) and the execution's time, see `Recipe.longest_s`."""
     delays = retry_delays(settings.retry_window_s)
     return run_release.with_options(
         retries=len(delays),

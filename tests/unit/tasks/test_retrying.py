@@ -1,10 +1,13 @@
 """When an agent is asked again."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 from prefect.states import Failed
 
 from agent.errors import PermanentAgentError, TransientAgentError
-from tasks.retrying import is_transient, keep_asking, retry_delays
+from tasks.retrying import asks_again, first_asked, is_transient, keep_asking, retry_delays
 
 
 def test_delays_double_and_fill_the_window():
@@ -19,6 +22,19 @@ def test_only_transient_errors_are_worth_another_attempt():
     assert not is_transient(task, run, Failed(data=PermanentAgentError("refused", status=409)))
     assert not is_transient(task, run, Failed(data=ValueError("bug")))
     assert not is_transient(task, run, Failed(message="the script exited 3"))
+
+
+def test_window_is_used_up_by_slow_attempts_too(monkeypatch):
+    """A host that swallows what it is sent costs 10 s an attempt, and 30 s where it takes the connection."""
+    monkeypatch.setattr("tasks.retrying.task_run", SimpleNamespace(run_count=3))
+    now = time.monotonic()
+    assert asks_again(120, now - 119)
+    assert not asks_again(120, now - 121)
+    assert first_asked(7.0) == 7.0
+    monkeypatch.setattr("tasks.retrying.task_run", SimpleNamespace(run_count=8))
+    assert not asks_again(120, now), "Prefect has no attempt left"
+    monkeypatch.setattr("tasks.retrying.task_run", SimpleNamespace(run_count=1))
+    assert first_asked(7.0) >= now
 
 
 async def test_asking_goes_on_until_it_answers():

@@ -10,6 +10,7 @@ from agent.client import MAX_ANSWER_BYTES, AgentApi, agent_http_client
 from agent.errors import PermanentAgentError, TransientAgentError
 from agent.wire.executions import ExecuteRequest
 from agent.wire.info import FEATURES, AgentInfo
+from agent.wire.releases import Check, CheckRequest, VersionProbe
 
 TOKEN = "a-secret-token"
 REQUEST = ExecuteRequest(
@@ -21,6 +22,15 @@ REQUEST = ExecuteRequest(
     version="2.0",
     script="echo a-secret-script",
     work_dir="/srv/shop",
+)
+INFO = AgentInfo(
+    client_id="web-1",
+    agent_version="1",
+    features=FEATURES,
+    hostname="web-1",
+    boot_id="b",
+    started_at="2026-01-01T00:00:00Z",
+    detach_methods=("setsid",),
 )
 
 
@@ -105,22 +115,28 @@ async def test_cancel_of_what_may_never_have_come_names_the_project():
         return httpx.Response(404, json={"title": "Not found", "status": 404, "detail": "none"})
 
     async with agent_http_client(transport=httpx.MockTransport(handle)) as http:
-        info = AgentInfo(
-            client_id="web-1",
-            agent_version="1",
-            hostname="web-1",
-            boot_id="b",
-            started_at="2026-01-01T00:00:00Z",
-            detach_methods=("setsid",),
-        )
-        older = AgentApi(http, "https://web-1", TOKEN, fence=9, info=info)
+        older = AgentApi(http, "https://web-1", TOKEN, fence=9, info=INFO.model_copy(update={"features": ()}))
         assert await older.cancel_if_known("e1", "shop") is None
-        features = info.model_copy(update={"features": FEATURES})
-        assert (
-            await AgentApi(http, "https://web-1", TOKEN, fence=9, info=features).cancel_if_known("e1", "shop")
-            is None
-        )
+        newer = AgentApi(http, "https://web-1", TOKEN, fence=9, info=INFO)
+        assert await newer.cancel_if_known("e1", "shop") is None
     assert seen == [b'{"fence":9}', b'{"fence":9,"project_id":"shop"}']
+
+
+async def test_check_is_waited_for_as_long_as_its_slowest_part_may_take():
+    waited = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        waited.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"installed": True})
+
+    probe = VersionProbe(type="command", command="app --version", timeout_s=45)
+    async with agent_http_client(transport=httpx.MockTransport(handle)) as http:
+        api = AgentApi(http, "https://web-1", TOKEN, info=INFO)
+        await api.check(CheckRequest(project_id="shop", work_dir="/srv"))
+        await api.check(CheckRequest(project_id="shop", work_dir="/srv", version_probe=probe))
+        slow = Check(type="tcp", port=80, timeout_s=60)
+        await api.check(CheckRequest(project_id="shop", work_dir="/srv", version_probe=probe, checks=(slow,)))
+    assert waited == [30, 75, 90]
 
 
 async def test_deleting_a_monitor_that_is_not_there_is_fine():

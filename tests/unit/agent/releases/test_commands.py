@@ -1,5 +1,6 @@
 """A command's group is ended with it, its own exit status stands, and nothing of it is left open."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,17 @@ from agent.releases.identity import Identity
 from tests.real_processes import wait_until
 
 IDENTITY = Identity({"PATH": os.environ["PATH"]})
+
+
+@pytest.fixture(autouse=True, params=["pidfd", "no pidfd"])
+def kernel(request, monkeypatch):
+    """Before Linux 5.3 there is none, and a process that has too many files open gets none."""
+    if request.param == "no pidfd":
+
+        def pidfd_open(_pid):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        monkeypatch.setattr(os, "pidfd_open", pidfd_open)
 
 
 def is_gone(pid: int) -> bool:
