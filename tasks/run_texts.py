@@ -98,9 +98,9 @@ def introduction(release: Release, api_url: str | None = None) -> str:
 This run works on **deploy task `{release.deploy_task_id}`** ({release.operation} of {_cell(release.project)}, {release.total} \
 clients in waves of {waves}). The deploy task is the record; this run is the worker: {address}.
 
-**Retry** goes on where this run stopped. Clients that have the version already are not touched, scripts that are still \
-running are found again by their execution id, and no script runs twice. Clients whose script or proof failed stay failed: \
-to try those again, `POST /release/tasks/{release.deploy_task_id}/retry`.
+**Retry** is for a run that broke off: it goes on where this one stopped. Clients that have the version already are not \
+touched, scripts that are still running are found again by their execution id, and no script runs twice. Clients that failed, \
+or were skipped because the run ended before their turn, stay so: to try those, `POST /release/tasks/{release.deploy_task_id}/retry`.
 
 **Cancel** ends this run at once. Scripts that are running on clients go on there, and their results are picked up by \
 the next one: Retry, or `POST /release/tasks/{release.deploy_task_id}/retry`. To end gently (or to kill what runs), `POST /release/tasks/{release.deploy_task_id}/cancel` with \

@@ -157,6 +157,18 @@ def test_application_outlives_failure_timeout_and_cancellation_of_its_script(uni
     assert unit.identity(pid) == ""
 
 
+def test_script_that_ignores_sigterm_is_killed_with_its_children_and_one_that_holds_its_output_is_not_waited_for(
+    unit: AgentUnit,
+):
+    script = "trap '' TERM; (trap '' TERM; sleep 611) & setsid -f sleep 612; sleep 613"
+    ended = unit.run("stubborn", script, detach_method="systemd", timeout_s=1)
+    assert (ended["state"], ended["exit_code"], ended["detach_method"]) == ("timed_out", 137, "systemd")
+    left = unit.sandbox.run("ps", "-eo", "args=").splitlines()
+    assert [line for line in left if line.startswith("sleep 61")] == []
+    held = unit.run("holds", "sleep 620 & echo done", detach_method="systemd", timeout_s=300)
+    assert (held["state"], held["output_tail"]) == ("succeeded", "done\n")
+
+
 def test_plain_background_application_survives_the_end_of_its_scripts_unit(unit: AgentUnit):
     ended = unit.run(
         "e1", "setsid nohup sleep 600 >/dev/null 2>&1 & echo $!; exit 3", detach_method="systemd"
