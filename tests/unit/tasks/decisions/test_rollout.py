@@ -189,6 +189,25 @@ class World:
     went_on_with: set[str] = field(default_factory=set)
     regression: str | None = None
     stopped: str | None = None
+    fence: int = 1
+    agents: dict[str, int] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    unsent: list[tuple[str, int]] = field(default_factory=list)
+
+    def send(self, client: str, fence: int, *, cancel: bool = False) -> bool:
+        """What its agent makes of a request: whether the script has run by now. See agent/fences.py."""
+        if fence < self.agents.get(client, 0):
+            return client in self.known
+        self.agents[client] = fence
+        if client not in self.known and not cancel:
+            assert self.statuses[client] == "running", f"{client} runs, and its result is written already"
+            self.known.add(client)
+        return client in self.known
+
+    def wake(self) -> None:
+        """A run that was frozen between its commit and its request goes on, long after another has its lease."""
+        while self.unsent:
+            self.send(*self.unsent.pop())
 
     def is_too_much(self) -> bool:
         """Counted by hand: failures that nobody went on with, over all and in each wave; or what is used."""
@@ -228,7 +247,16 @@ class World:
             self.started[client] = self.started.get(client, 0) + 1
             self.statuses[client] = "running"
             if self.random.random() < 0.1:
-                return  # the run dies here: the client is in flight
+                self.unsent += [(client, self.fence)] * (self.random.random() < 0.5)
+                self.fence += 1
+                return  # the run dies here, or is frozen, and another begins: the client is in flight
+            self.send(client, self.fence)
+        elif client not in self.known:  # the agent says 404: see tasks/executing.py
+            if self.random.random() < 0.05:
+                return
+            if not self.send(client, self.fence, cancel=self.cancelled):
+                self.statuses[client] = "skipped"
+                return
         outcome = self.random.choices(
             ("success", "failed", "unreachable", "unknown"), (0.85, 0.08, 0.04, 0.03)
         )[0]
@@ -247,6 +275,8 @@ class World:
             self.upgrade(client)
             if dies:
                 return
+            if self.random.random() < 0.02:
+                self.wake()
 
     def take_back(self, step: Next) -> None:
         if step.last and not self.going_back:
@@ -366,6 +396,7 @@ def check_step(world: World, step: Next) -> None:
 def test_whole_schedules_keep_their_promises(seed: int):
     world = make_world(seed)
     end = play(world)
+    world.wake()
     statuses = list(world.statuses.values())
     assert "running" not in statuses, "nobody is lost"
     assert sorted(world.statuses) == sorted(client for wave in world.rules.waves for client in wave)
