@@ -28,7 +28,7 @@ class PermanentAgentError(AgentError):
 
 
 class SettingsError(AgentError):
-    """The agent's settings don't allow it to start."""
+    """The settings of the agent, or of who calls agents, don't allow a start."""
 
 
 class Refused(Exception):

@@ -5,23 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.errors import SettingsError
-from agent.settings import AgentSettings
+from agent.pem import loading
+from agent.settings import PREFIX, AgentSettings
 
 
 def server_context(settings: AgentSettings) -> ssl.SSLContext | None:
-    """The context to serve with, or None without TLS. With a client CA, a caller without its certificate is cut off."""
+    """The context to serve with, or None without TLS. With a client CA, a caller without its certificate is cut off.
+
+    Raises SettingsError.
+    """
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
+    with loading({f"{PREFIX}TLS_CERT": settings.tls_cert, f"{PREFIX}TLS_KEY": settings.tls_key}):
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
-        if settings.tls_client_ca is not None:
+    if settings.tls_client_ca is not None:
+        with loading({f"{PREFIX}TLS_CLIENT_CA": settings.tls_client_ca}):
             context.load_verify_locations(settings.tls_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:
-        raise SettingsError(f"cannot use TLS: {error.strerror or error}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
@@ -37,10 +39,8 @@ def names_in(certificate: Mapping[str, Any]) -> frozenset[str]:
 
 
 def certificate_names(path: Path) -> frozenset[str]:
-    """The names that the certificate in `path` (PEM) is for."""
+    """The names that the agent's certificate, in `path` (PEM), is for. Raises SettingsError."""
     # The standard library decodes a certificate file nowhere else; ssl's own documentation tests use it.
     decode = ssl._ssl._test_decode_cert  # type: ignore[attr-defined] # noqa: SLF001 (see above)
-    try:
+    with loading({f"{PREFIX}TLS_CERT": path}):
         return names_in(decode(str(path)))
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"cannot read the certificate {path}: {error}") from error

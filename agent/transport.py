@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 import httpx
 
+from agent.errors import SettingsError
+from agent.pem import loading
+
 _PER_ORIGIN = 10
 _KEEP_ALIVE_S = 60.0
 
@@ -56,12 +59,19 @@ def agent_http_client(
 
 
 def caller_tls(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext | None:
-    """The TLS context of a caller of agents from HOIST_TLS_CA, _CERT and _KEY; None where none of them is set."""
+    """The TLS context of a caller of agents from HOIST_TLS_CA, _CERT and _KEY; None where none of them is set.
+
+    Raises SettingsError.
+    """
     ca, cert, key = (environ.get(f"HOIST_TLS_{name}") or None for name in ("CA", "CERT", "KEY"))
     if not (ca or cert or key):
         return None
-    context = ssl.create_default_context(cafile=ca)
+    if key and not cert:
+        raise SettingsError("cannot use HOIST_TLS_KEY: HOIST_TLS_CERT is missing")
+    with loading({"HOIST_TLS_CA": ca}):
+        context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if cert is not None:
-        context.load_cert_chain(cert, key)
+        with loading({"HOIST_TLS_CERT": cert, "HOIST_TLS_KEY": key}):
+            context.load_cert_chain(cert, key)
     return context

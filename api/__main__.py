@@ -12,12 +12,13 @@ from typing import Any
 
 import uvicorn
 
+from api.agent_logs import check_caller_settings
 from api.app import build_app
 from api.auth import named_tokens
 from api.errors import ApiError
 from api.flow_runs import FlowRuns
 from api.parts import Parts
-from api.settings import ApiSettings
+from api.settings import ApiSettings, check_tls_files
 from db.errors import DatabaseError
 from db.secrets import load_secret_key
 from db.session import open_database
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = ApiSettings.from_env()
+        check_tls_files(settings)
+        check_caller_settings()
         tokens = named_tokens(settings)
         parts = Parts(settings, open_database(), load_secret_key(), FlowRuns(settings))
     except (ApiError, DatabaseError) as error:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from agent.client import AgentApi, agent_http_client
 from agent.errors import PermanentAgentError, TransientAgentError
+from agent.errors import SettingsError as CallerSettingsError
 from agent.transport import caller_tls
 from agent.wire.executions import ExecutionLog
-from api.errors import TransientApiError, not_found
+from api.errors import SettingsError, TransientApiError, not_found
 
 TIMEOUT_S = 5.0
 AT_ONCE = 50
@@ -27,6 +28,14 @@ class AgentAddress:
     token: str
 
 
+def check_caller_settings() -> None:
+    """Raises SettingsError for what HOIST_TLS_* names and can't be used: no agent could be asked."""
+    try:
+        caller_tls()
+    except CallerSettingsError as error:
+        raise SettingsError(str(error)) from error
+
+
 async def read_log(agent: AgentAddress, execution_id: str, offset: int) -> ExecutionLog:
     """A slice of the execution's output. Raises TransientApiError naming the agent, and Refused (404) where it has none."""
     part, me = f"agent {agent.client_id}", object()
@@ -39,6 +48,9 @@ async def read_log(agent: AgentAddress, execution_id: str, offset: int) -> Execu
         if error.status == 404:
             raise not_found(f"the log of {execution_id}: the agent has it no more") from error
         raise TransientApiError(part, f"cannot read the log: {part} refused: {error.status}") from error
+    except CallerSettingsError as error:
+        # It could be used at the start: since then the file has gone, or is being exchanged.
+        raise TransientApiError("TLS for calling agents", f"cannot read the log: {error}") from error
     except (TransientAgentError, TimeoutError, OSError) as error:
         raise TransientApiError(part, f"cannot read the log: {part} can't be reached") from error
     finally:

@@ -23,7 +23,7 @@ class PermanentApiError(ApiError):
 
 
 class SettingsError(PermanentApiError):
-    """The settings contradict each other, or would leave the API open to the network."""
+    """The settings contradict each other, name what can't be used, or would leave the API open to the network."""
 
 
 class Refused(PermanentApiError):

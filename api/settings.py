@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,23 @@ def check_settings(settings: ApiSettings) -> None:
         )
     if settings.prefect_url is not None:
         check_prefect_url(settings.prefect_url, authenticated=settings.prefect_auth)
+
+
+def check_tls_files(settings: ApiSettings) -> None:
+    """Raises SettingsError for a certificate or a key that can't be served with."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    names = {f"{PREFIX}TLS_CERT": settings.tls_cert, f"{PREFIX}TLS_KEY": settings.tls_key}
+    for name, path in names.items():
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise SettingsError(f"cannot use {name}: cannot read {path}: {error.strerror}") from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise SettingsError(f"cannot use {' and '.join(names)}: {error.strerror or error}") from error
 
 
 def check_prefect_url(url: str, *, authenticated: bool) -> None:

@@ -10,7 +10,16 @@ from tasks.finishing import final_state
 from tasks.form import UpgradeForm, check_parameters
 from tasks.rolling import roll_out
 from tasks.run_hooks import mark_cancelled, mark_paused
-from tasks.upgrade_run import REFUSALS, close, find_deploy_task, opened, refuse, scheduled, watched
+from tasks.upgrade_run import (
+    REFUSALS,
+    check_settings,
+    close,
+    find_deploy_task,
+    opened,
+    refuse,
+    scheduled,
+    watched,
+)
 
 
 @flow(
@@ -33,6 +42,7 @@ async def upgrade(
     """
     try:
         form = check_parameters(deploy_task_id, request)
+        check_settings()
         if dry_run:
             return await show_plan(deploy_task_id, form)
         found = await find_deploy_task(deploy_task_id, form)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.numbers import number_setting, whole_number_setting
 from tasks.planning.lease import DEFAULT_RENEW_S, DEFAULT_TTL_S, lease_renew_s, lease_ttl_s
 
 
@@ -32,10 +33,13 @@ class RolloutSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RolloutSettings":
-        """`HOIST_RETRY_WINDOW_S`, `HOIST_LEASE_TTL_S`, `HOIST_LEASE_RENEW_S` and `HOIST_SHARD_ABOVE`, or the defaults."""
+        """`HOIST_RETRY_WINDOW_S`, `HOIST_LEASE_TTL_S`, `HOIST_LEASE_RENEW_S` and `HOIST_SHARD_ABOVE`, or the defaults.
+
+        Raises PermanentTaskError naming the one that is no such number.
+        """
         return cls(
-            retry_window_s=float(environ.get("HOIST_RETRY_WINDOW_S") or 120),
+            retry_window_s=number_setting(environ, "HOIST_RETRY_WINDOW_S", 120),
             lease_ttl_s=lease_ttl_s(environ),
             lease_renew_s=lease_renew_s(environ),
-            shard_above=int(environ.get("HOIST_SHARD_ABOVE") or 500),
+            shard_above=whole_number_setting(environ, "HOIST_SHARD_ABOVE", 500),
         )

@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
 from agent.client import agent_http_client
+from agent.errors import SettingsError
 from agent.transport import caller_tls
 from db.errors import DatabaseError
 from db.models import utc_now
@@ -28,7 +29,7 @@ from tasks.rollout import ROLLOUT, Rollout
 from tasks.run_hooks import pause_or_cancel
 from tasks.settings import RolloutSettings
 
-REFUSALS = (TaskError, DatabaseError)
+REFUSALS = (TaskError, DatabaseError, SettingsError)
 """What ends a run with one clear line."""
 
 
@@ -36,6 +37,12 @@ def refuse(error: Exception) -> State[Any]:
     """The state of a run that could not be: one line in its log, the same in its message."""
     get_run_logger().error("%s", error)
     return Failed(name="Refused", message=str(error))
+
+
+def check_settings() -> None:
+    """Raises one of REFUSALS for a setting that this run could not do with: nothing has been written down yet."""
+    RolloutSettings.from_env()
+    caller_tls()
 
 
 def scheduled(deploy_task_id: str, form: UpgradeForm | None) -> State[Any] | None:
@@ -61,13 +68,13 @@ async def find_deploy_task(deploy_task_id: str | None, form: UpgradeForm | None)
 @asynccontextmanager
 async def opened(deploy_task_id: str) -> AsyncIterator[Rollout]:
     """The run's rollout, under its lease. A run that breaks off leaves its deploy task paused and the lease free."""
-    settings = RolloutSettings.from_env()
+    settings, tls = RolloutSettings.from_env(), caller_tls()
     database = await asyncio.to_thread(open_database)
     holder = str(flow_run.id)
     try:
         begun = await asyncio.to_thread(_open, database, deploy_task_id, holder, settings)
         try:
-            async with agent_http_client(tls=caller_tls()) as http:
+            async with agent_http_client(tls=tls) as http:
                 rollout = Rollout(
                     begun.release,
                     begun.clients,

@@ -11,7 +11,7 @@ from agent.settings import AgentSettings
 
 
 def build_reporting(settings: AgentSettings, collector: ProcessCollector) -> Reporting:
-    """What reports are made and delivered with; raises OSError when the state directory can't be used."""
+    """What reports are made and delivered with; raises OSError when the state directory can't be used, SettingsError for a wrong CA."""
     spool = Spool(settings.state_dir)
     delivery = None
     if settings.api_url:

@@ -10,6 +10,8 @@ import httpx
 
 from agent.monitors.errors import PermanentReportError, TransientReportError
 from agent.monitors.spool import CONTAINERS, PODS
+from agent.pem import loading
+from agent.settings import PREFIX
 
 _PROCESSES = "/release/process-report"
 _OTHERS = {CONTAINERS: "/release/container-report", PODS: "/release/pod-report"}
@@ -33,7 +35,7 @@ class ReportSender:
         api_ca: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`api_ca`: a file of certificates to trust instead of the system's. Raises OSError when it can't be read.
+        """`api_ca`: a file of certificates to trust instead of the system's. Raises SettingsError when it can't be used.
 
         `now`: the clock that reports are made by.
         """
@@ -80,7 +82,8 @@ class ReportSender:
 def _trust(api_url: str, api_ca: Path | None) -> ssl.SSLContext | bool:
     if not api_url.startswith("https:"):
         return False
-    return ssl.create_default_context(cafile=str(api_ca)) if api_ca else True
+    with loading({f"{PREFIX}API_CA": api_ca}):
+        return ssl.create_default_context(cafile=str(api_ca)) if api_ca else True
 
 
 def _detail(response: httpx.Response) -> str:

@@ -21,10 +21,11 @@ from tasks.fleet.silence import AskedClient, find_to_ask, mark_heard
 
 async def ask_the_silent(silent_for_s: float, ask_timeout_s: float) -> State[Any]:
     """Mark who is heard of, ask the others; the counts are in the state's message."""
+    tls = caller_tls()
     database = await asyncio.to_thread(open_database)
     try:
         asked = await asyncio.to_thread(_find, database, silent_for_s)
-        async with agent_http_client(AT_ONCE, tls=caller_tls()) as http:
+        async with agent_http_client(AT_ONCE, tls=tls) as http:
             clients = {client.client_id: client for client in asked}
             deadline = time.monotonic() + ROUND_S
             ROUND.set(

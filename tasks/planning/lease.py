@@ -13,19 +13,22 @@ from sqlalchemy.orm import Session
 
 from db.models import DeployTask, Lease, Project
 from tasks.errors import LeaseHeldError, LeaseLostError
+from tasks.numbers import number_setting
 
 DEFAULT_TTL_S = 60.0
 DEFAULT_RENEW_S = 15.0
+LEAST_S = 0.1
+"""Of both: a lease that lasts no time is nobody's, and one that is renewed all the time keeps the database busy."""
 
 
 def lease_ttl_s(environ: Mapping[str, str] = os.environ) -> float:
-    """How long a lease lasts without being renewed, in seconds (HOIST_LEASE_TTL_S)."""
-    return float(environ.get("HOIST_LEASE_TTL_S") or DEFAULT_TTL_S)
+    """How long a lease lasts without being renewed, in seconds (HOIST_LEASE_TTL_S). Raises PermanentTaskError."""
+    return number_setting(environ, "HOIST_LEASE_TTL_S", DEFAULT_TTL_S, least=LEAST_S)
 
 
 def lease_renew_s(environ: Mapping[str, str] = os.environ) -> float:
-    """How often the holder renews its lease, in seconds (HOIST_LEASE_RENEW_S)."""
-    return float(environ.get("HOIST_LEASE_RENEW_S") or DEFAULT_RENEW_S)
+    """How often the holder renews its lease, in seconds (HOIST_LEASE_RENEW_S). Raises PermanentTaskError."""
+    return number_setting(environ, "HOIST_LEASE_RENEW_S", DEFAULT_RENEW_S, least=LEAST_S)
 
 
 def acquire_leases(

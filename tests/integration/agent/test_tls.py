@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from agent.client import AgentApi, agent_http_client
-from agent.errors import PermanentAgentError, TransientAgentError
+from agent.errors import PermanentAgentError, SettingsError, TransientAgentError
+from agent.settings import AgentSettings
+from agent.tls import server_context
 from agent.transport import caller_tls
 from tests.agents import TOKEN, AgentProcess
 from tests.certificates import Authority
@@ -92,7 +94,11 @@ def test_caller_that_does_not_know_the_agents_authority_does_not_speak_to_it(tls
     [
         ({"HOIST_AGENT_HOST": "0.0.0.0"}, "without TLS"),
         ({"HOIST_AGENT_TLS_CERT": "/nonexistent.pem"}, "go together"),
-        ({"HOIST_AGENT_TLS_CERT": "/nonexistent.pem", "HOIST_AGENT_TLS_KEY": "/nonexistent.key"}, "cannot"),
+        (
+            {"HOIST_AGENT_TLS_CERT": "/nonexistent.pem", "HOIST_AGENT_TLS_KEY": "/nonexistent.key"},
+            "TLS_CERT:",
+        ),
+        ({"HOIST_AGENT_API_URL": "https://h.example", "HOIST_AGENT_API_CA": "/nope"}, "HOIST_AGENT_API_CA"),
         ({"HOIST_AGENT_PORT": "many"}, "HOIST_AGENT_PORT"),
         ({"HOIST_AGENT_TOKEN": "short"}, "HOIST_AGENT_TOKEN"),
         ({"HOIST_AGENT_CLIENT_ID": "-x"}, "HOIST_AGENT_CLIENT_ID"),
@@ -126,3 +132,51 @@ def test_agent_beyond_loopback_without_tls_starts_only_when_told_loudly(tmp_path
 
 def test_caller_without_tls_settings_uses_the_machines_authorities():
     assert caller_tls({}) is None
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """An authority, a pair that it signed, the key of another pair, and files that are of no use."""
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("one", "localhost")
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("nothing in PEM")
+    other = authority.issue("other", "localhost")[1]
+    found = {"ca": authority.certificate, "cert": cert, "key": key, "other": other, "garbage": garbage}
+    return found | {"nope": Path("/nope")}
+
+
+WRONG_CALLERS = [
+    ({"CA": "nope"}, "cannot use HOIST_TLS_CA: cannot read /nope: No such file or directory"),
+    ({"CA": "garbage"}, "cannot use HOIST_TLS_CA: "),
+    ({"CERT": "nope", "KEY": "key"}, "cannot use HOIST_TLS_CERT: cannot read /nope"),
+    ({"CERT": "cert", "KEY": "nope"}, "cannot use HOIST_TLS_KEY: cannot read /nope"),
+    ({"CERT": "cert", "KEY": "other"}, "cannot use HOIST_TLS_CERT and HOIST_TLS_KEY: "),
+    ({"CERT": "cert"}, "cannot use HOIST_TLS_CERT: "),
+    ({"KEY": "key"}, "cannot use HOIST_TLS_KEY: HOIST_TLS_CERT is missing"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG_CALLERS)
+def test_callers_file_that_can_not_be_used_is_named_by_its_setting(files, settings, said: str):
+    with pytest.raises(SettingsError) as caught:
+        caller_tls({f"HOIST_TLS_{name}": str(files[file]) for name, file in settings.items()})
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"cert": "nope"}, "cannot use HOIST_AGENT_TLS_CERT: cannot read /nope"),
+        ({"key": "nope"}, "cannot use HOIST_AGENT_TLS_KEY: cannot read /nope"),
+        ({"key": "other"}, "cannot use HOIST_AGENT_TLS_CERT and HOIST_AGENT_TLS_KEY: "),
+        ({"client_ca": "nope"}, "cannot use HOIST_AGENT_TLS_CLIENT_CA: cannot read /nope"),
+        ({"client_ca": "garbage"}, "cannot use HOIST_AGENT_TLS_CLIENT_CA: "),
+    ],
+)
+def test_agents_own_file_that_can_not_be_used_is_named_by_its_setting(files, tmp_path, settings, said: str):
+    chosen = {"cert": "cert", "key": "key", "client_ca": "ca"} | settings
+    tls = {f"tls_{name}": files[file] for name, file in chosen.items()}
+    with pytest.raises(SettingsError) as caught:
+        server_context(AgentSettings(client_id="web-1", state_dir=tmp_path, token=TOKEN, **tls))
+    assert str(caught.value).startswith(said)

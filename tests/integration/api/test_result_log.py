@@ -30,6 +30,21 @@ def test_log_of_a_client_without_a_token_is_refused_clearly(operator, fleet, ser
     assert "no token is kept" in problem["detail"]
 
 
+def test_file_of_our_own_that_went_after_the_start_is_not_blamed_on_the_agent(
+    operator, fleet, served, monkeypatch
+):
+    wanted = {"project_id": "shop", "version": "1.5", "operation": "update", "auto_select_clients": True}
+    task = operator.post("/release/tasks", json=wanted).json()
+    with served.database.write() as session:
+        session.query(DeployResult).filter_by(client_id="a").one().execution_id = "x.a.1.update"
+        row = session.get(Client, "a")
+        row.url, row.token_encrypted = "https://127.0.0.1:9", served.parts.box.encrypt("token")
+    monkeypatch.setenv("HOIST_TLS_CA", "/nope")
+    problem = assert_problem(operator.get(f"/release/tasks/{task['id']}/results/a/log"), 503)
+    assert "agent a" not in problem["part"] + problem["detail"]
+    assert "cannot use HOIST_TLS_CA: cannot read /nope" in problem["detail"]
+
+
 @pytest.fixture
 def silent_agent():
     """It takes connections, and says nothing."""

@@ -2,8 +2,9 @@ import pytest
 
 from api.auth import Principal, may, read_tokens_file
 from api.errors import SettingsError
-from api.settings import ApiSettings
+from api.settings import ApiSettings, check_tls_files
 from db.secrets import sha256_hex
+from tests.certificates import Authority
 
 TLS = {"HOIST_API_TLS_CERT": "/c", "HOIST_API_TLS_KEY": "/k"}
 
@@ -47,6 +48,19 @@ def test_safe_settings_are_taken(environ):
 def test_unsafe_settings_are_refused(environ):
     with pytest.raises(SettingsError, match="cannot"):
         ApiSettings.from_env(environ)
+
+
+def test_certificate_that_can_not_be_served_with_is_named_by_its_setting(tmp_path):
+    authority = Authority(tmp_path, "authority")
+    (cert, key), (_, other) = authority.issue("one", None), authority.issue("other", None)
+    check_tls_files(ApiSettings(tls_cert=cert, tls_key=key))
+    for pair, said in {
+        (tmp_path / "no.pem", key): "HOIST_API_TLS_CERT: cannot read .*no.pem: No such file",
+        (cert, tmp_path): "HOIST_API_TLS_KEY: cannot read .*: Is a directory",
+        (cert, other): "HOIST_API_TLS_CERT and HOIST_API_TLS_KEY: .*MISMATCH",
+    }.items():
+        with pytest.raises(SettingsError, match=f"^cannot use {said}"):
+            check_tls_files(ApiSettings(tls_cert=pair[0], tls_key=pair[1]))
 
 
 def test_history_is_kept_for_thirty_days_unless_told():
