@@ -1,15 +1,13 @@
 """An agent that reports what three rules match, every 60 s (the default): resident memory, and CPU over a few intervals.
 
-The reports go to a release API that takes them: without one nothing is collected, and rest would be death. The floor is a bare interpreter that has imported what the agent needs. `python -m benchmarks.agent_at_rest [--minutes 3]`
+The agent is its wheel, as on a host. The reports go to a release API that takes them: without one nothing is collected, and rest would be death. The floor is a bare interpreter that has imported what the agent needs. `python -m benchmarks.agent_at_rest [--minutes 3]`
 """
 
 import argparse
-import compileall
 import contextlib
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from typing import Any
 import httpx
 import psutil
 
-import agent
+from benchmarks.agent_at_rest.host import install_agent
 from benchmarks.agent_at_rest.report_api import ReportApi, running_report_api
 from benchmarks.results import at_most, write_results
 
@@ -36,7 +34,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _agent(state_dir: Path, report_to: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def _agent(
+    python: Path, state_dir: Path, report_to: str
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     port = _free_port()
     environ = {
         **os.environ,
@@ -46,7 +46,8 @@ def _agent(state_dir: Path, report_to: str) -> Iterator[tuple[subprocess.Popen[b
         "HOIST_AGENT_CLIENT_ID": "at-rest",
         "HOIST_AGENT_API_URL": report_to,
     }
-    process = subprocess.Popen([sys.executable, "-m", "agent"], env=environ, stderr=subprocess.DEVNULL)
+    # From elsewhere: in the tree `-m agent` would be the tree's.
+    process = subprocess.Popen([python, "-m", "agent"], env=environ, cwd="/", stderr=subprocess.DEVNULL)
     with httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False
     ) as api:
@@ -65,8 +66,8 @@ def _agent(state_dir: Path, report_to: str) -> Iterator[tuple[subprocess.Popen[b
             process.wait(15)
 
 
-def _imports_mb() -> float:
-    with subprocess.Popen([sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE) as process:
+def _imports_mb(python: Path) -> float:
+    with subprocess.Popen([python, "-c", IMPORTS], cwd="/", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         resident: float = psutil.Process(process.pid).memory_info().rss / 2**20
@@ -117,13 +118,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3, help="how long to watch (default 3)")
     minutes = parser.parse_args().minutes
-    # As installing does: an agent that compiles its own modules at the start keeps the memory of it.
-    compileall.compile_dir(Path(agent.__file__).parent, quiet=1)
     with tempfile.TemporaryDirectory() as folder, running_report_api() as reports:
-        with _agent(Path(folder), reports.url) as (process, api):
+        python = install_agent(Path(folder))
+        with _agent(python, Path(folder) / "state", reports.url) as (process, api):
             _put_monitor(api)
             figures = _watch(process, reports, minutes)
-    write_results("agent_at_rest", {**figures, **compare(figures, round(_imports_mb(), 1))})
+        imports_mb = round(_imports_mb(python), 1)
+    write_results("agent_at_rest", {**figures, **compare(figures, imports_mb)})
 
 
 def compare(figures: dict[str, Any], imports_mb: float) -> dict[str, Any]:

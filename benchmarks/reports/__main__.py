@@ -157,7 +157,7 @@ def measure(server: PostgresCluster, total: int) -> dict[str, Any]:
         database = open_database(url)
         reports = Reports(database, project_id)
         fill(database, reports, total)
-        peer_total = min(total, 200_000)
+        peer_total = total
         fill_peer(connection, reports, peer_total)
         connection.execute("VACUUM ANALYZE")
 
