@@ -95,6 +95,7 @@ async def post(port: int, project_id: str, connections: int, seconds: float) -> 
     while answered.total() < WARM_UP:
         await asyncio.sleep(0.05)
     print("warm", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)  # the database is told how large its tables are by now
     before, cpu, clock = Counter(answered), time.process_time(), time.perf_counter()
     waits.clear()
     await asyncio.sleep(seconds)
