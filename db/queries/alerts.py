@@ -71,13 +71,18 @@ def memories(session: Session, pairs: Collection[Pair], kind: str) -> dict[Pair,
     return found
 
 
-def put_memory(session: Session, pair: Pair, kind: str, document: Mapping[str, Any]) -> None:
-    """Remember that of the pair's last judged report."""
-    row = {"client_id": pair[0], "project_id": pair[1], "kind": kind, "document": document}
-    insert = insert_into(session, AlertMemory).values(row)
+def put_memories(session: Session, kind: str, documents: Mapping[Pair, Mapping[str, Any]]) -> None:
+    """Remember that of the pairs' last judged reports: one statement for all of them."""
+    if not documents:
+        return
+    rows = [
+        {"client_id": client_id, "project_id": project_id, "kind": kind, "document": document}
+        for (client_id, project_id), document in sorted(documents.items())
+    ]
+    insert = insert_into(session, AlertMemory)
     key = ["client_id", "project_id", "kind"]
     session.execute(
-        insert.on_conflict_do_update(index_elements=key, set_={"document": insert.excluded.document})
+        insert.on_conflict_do_update(index_elements=key, set_={"document": insert.excluded.document}), rows
     )
 
 

@@ -55,6 +55,7 @@ def judge_containers(session: Session, reports: Sequence[ContainersSeen]) -> Non
     for report, mine in looks:
         for pair in sorted(one for one in pairs if one[0] == report.client_id):
             _judge(judging, report, pair, mine.get(pair[1], []), configs.get(pair[1]))
+    judging.keep()
 
 
 def _judge(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client, Environment, Project, utc_now
-from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories, put_memory
+from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories, put_memories
 from tasks.alerting.changing import Look, Place, apply_observations
 from tasks.decisions.observed import Observed
 
@@ -21,6 +21,7 @@ class Judging:
         self.installed = installed(session, pairs)
         self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs}, utc_now())
         self._memories = memories(session, pairs, kind)
+        self._learned: dict[Pair, dict[str, Any]] = {}
         self._live: dict[Pair, list[Alert]] = defaultdict(list)
         for alert in live_alerts(session, pairs, types):
             self._live[(alert.client_id or "", alert.project_id or "")].append(alert)
@@ -60,5 +61,8 @@ class Judging:
     def remember(self, pair: Pair, document: dict[str, Any]) -> None:
         """Keep it for the next report."""
         if self._memories.get(pair) != document:
-            put_memory(self._session, pair, self._kind, document)
-            self._memories[pair] = document
+            self._memories[pair] = self._learned[pair] = document
+
+    def keep(self) -> None:
+        """Write down what is remembered, once all of the batch is judged."""
+        put_memories(self._session, self._kind, self._learned)

@@ -46,6 +46,7 @@ def judge_pods(session: Session, reports: Sequence[PodsSeen]) -> None:
     for report, mine in looks:
         for pair in sorted(one for one in pairs if one[0] == report.client_id):
             _judge(judging, report, pair, mine.get(pair[1], []), configs.get(pair[1]))
+    judging.keep()
 
 
 def _judge(

@@ -61,6 +61,7 @@ def judge_processes(session: Session, reports: Sequence[ProcessesSeen]) -> None:
         config = configs.get(report.pair, ProcessConfig())
         if _is_fresh(report, config):
             _judge(judging, report, config)
+    judging.keep()
 
 
 def _is_fresh(report: ProcessesSeen, config: ProcessConfig) -> bool:
