@@ -18,6 +18,7 @@ class ReleaseApi:
     def __init__(self) -> None:
         self.status = 202
         self.statuses: dict[str, int] = {}
+        self.answer = b'{"detail": "told why"}'
         self.reports: list[dict[str, Any]] = []
         self.container_reports: list[dict[str, Any]] = []
         self.pod_reports: list[dict[str, Any]] = []
@@ -42,12 +43,11 @@ class ReleaseApi:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 api.dates.append(self.headers["Date"])
                 status = api.take(self.path, self.headers["Authorization"], body)
-                answer = b'{"detail": "told why"}'
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(api.answer)))
                 self.send_header("Connection", "close")
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(api.answer)
 
             def log_message(self, *_: Any) -> None:
                 pass

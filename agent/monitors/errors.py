@@ -8,7 +8,7 @@ class ReportError(Exception):
 class TransientReportError(ReportError):
     """The release API is away, busy, or does not accept our credentials yet: the report is kept.
 
-    `of_its_project`: only this project's reports have to wait.
+    `of_its_project`: only this project's reports have to wait, and not for ever (REFUSED_KEPT).
     """
 
     def __init__(self, message: str, *, of_its_project: bool = False) -> None:

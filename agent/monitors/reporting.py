@@ -78,6 +78,13 @@ class Reporting:
             self.delivery.wake()
         return report.reported_at
 
+    async def drop(self, project_id: str) -> None:
+        """Forget the project's reports that wait: it is watched no longer."""
+        if self.delivery is not None:
+            await self.delivery.drop(project_id, f"dropped: {project_id} is watched no longer")
+        else:
+            await asyncio.to_thread(self.spool.drop, project_id)
+
     def _make(
         self,
         collected: Collected,

@@ -21,7 +21,8 @@ _KEEP_STATUSES = (401, 403, 404, 408, 429)
 """Refusals that pass: credentials that are being rotated, what is yet to be registered or a proxy that has lost the
 API, and "later, please"."""
 _PROJECT_STATUSES = (403, 404)
-"""Of these, the ones that say something about one stream alone: its project is not there yet, or the client is none of its targets."""
+"""Of these, the ones that say something about one stream alone: its project is not there yet, or the client is none of its targets.
+Where the release API says so itself: a proxy's bare 404 is an API that is away."""
 _REASON_CHARACTERS = 300
 
 
@@ -69,10 +70,12 @@ class ReportSender:
         status = response.status_code
         if response.is_success:
             return
-        reason = f"cannot deliver the report: the release API answered {status}{_detail(response)}"
+        detail = _detail(response)
+        reason = f"cannot deliver the report: the release API answered {status}{detail}"
         if 400 <= status < 500 and status not in _KEEP_STATUSES:
             raise PermanentReportError(reason[:_REASON_CHARACTERS])
-        raise TransientReportError(reason[:_REASON_CHARACTERS], of_its_project=status in _PROJECT_STATUSES)
+        of_its_project = status in _PROJECT_STATUSES and bool(detail)
+        raise TransientReportError(reason[:_REASON_CHARACTERS], of_its_project=of_its_project)
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Protocol
@@ -132,14 +132,26 @@ class Monitors:
         return self.get(project_id)
 
     async def delete(self, project_id: str) -> None:
-        """Watch a project no longer; raises Refused (404)."""
+        """Watch a project no longer, and drop its process reports that wait; raises Refused (404).
+
+        It is asked for once the project is known to be gone, and nobody goes by its reports any more: alerts of what is not
+        installed end by themselves, and where the client is no target of it the reports would only be refused. They go
+        even where there is no monitor: an uninstall deletes its own (`on_success`).
+        """
         async with self._changing:
-            self._find(project_id)
-            await asyncio.to_thread(self._store.delete, project_id)
-            self._forget(project_id)
+            there = project_id in self._watches
+            if there:
+                await asyncio.to_thread(self._store.delete, project_id)
+                self._forget(project_id)
+            await self._reporting.drop(project_id)
+            if not there:
+                self._find(project_id)
 
     def on_success(self, done: Succeeded, _execution: Execution) -> None:
-        """An uninstall deletes the monitor. Called from any thread; the file is gone when this returns."""
+        """An uninstall deletes the monitor. Called from any thread; the file is gone when this returns.
+
+        Its reports stay: whether the project is gone is yet to be proven, and if it is not they say what is left.
+        """
         if done.operation != "uninstall":
             return
         try:
@@ -189,7 +201,7 @@ class Monitors:
         return watch
 
     def _shown(self, watch: Watch) -> Monitor:
-        delivery, spool, monitor = self._reporting.delivery, self._reporting.spool, watch.monitor
+        spool, monitor = self._reporting.spool, watch.monitor
         streams, ats, errors = [monitor.project_id], [watch.last_report_at], [watch.last_error]
         if monitor.containers and self._containers:
             streams.append(CONTAINERS)
@@ -203,11 +215,17 @@ class Monitors:
         return monitor.model_copy(
             update={
                 "last_report_at": next(filter(None, ats), None),
-                "last_error": error or (delivery.last_error if delivery else "no release API is configured"),
+                "last_error": error or self._undelivered(streams),
                 "spooled": sum(spool.count(stream) for stream in streams),
                 "dropped": sum(spool.dropped(stream) for stream in streams),
             }
         )
+
+    def _undelivered(self, streams: Sequence[str]) -> str | None:
+        delivery = self._reporting.delivery
+        if delivery is None:
+            return "no release API is configured"
+        return delivery.why_refused(streams) or delivery.last_error
 
 
 _KEPT = (

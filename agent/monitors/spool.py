@@ -4,8 +4,10 @@ import json
 import logging
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 
 from agent.disk import write_durably
@@ -22,7 +24,7 @@ PODS = "@pods"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One report in the spool. `number` rises with each report, over restarts too.
+    """One report in the spool. `number` rises with each report; a new agent counts on from the last that still waits.
 
     `stream`: whose it is: a project's id (its processes), CONTAINERS or PODS. Streams don't wait for each other.
     """
@@ -69,7 +71,9 @@ class Spool:
         return self._per_stream[stream]
 
     def dropped(self, stream: str) -> int:
-        """How many reports of a stream were given up so far, over restarts too: there was no room for them."""
+        """How many reports of a stream were given up so far, over restarts too: there was no room for them, or they
+        were refused for too long.
+        """
         return self._dropped[stream]
 
     def append(self, stream: str, body: bytes) -> int:
@@ -85,6 +89,10 @@ class Spool:
             self._next += 1
             self._add(waiting)
             return waiting.number
+
+    def find(self, number: int) -> Waiting | None:
+        """The report with this number, while it waits."""
+        return self._waiting.get(number)
 
     def oldest(self, passed_over: Collection[str] = ()) -> tuple[Waiting, bytes] | None:
         """The report to deliver next and its body, of a stream that is not passed over; one whose file is gone is forgotten."""
@@ -116,6 +124,36 @@ class Spool:
             waiting = self._waiting.get(number)
             if waiting is not None:
                 self._remove(waiting)
+
+    def drop(self, stream: str) -> list[int]:
+        """Forget all reports of a stream, uncounted; their numbers."""
+        with self._lock:
+            return self._drop(list(self._of(stream)))
+
+    def drop_older(self, stream: str, before: datetime) -> list[int]:
+        """Forget the reports of a stream that were kept before that time, and count them as dropped; their numbers."""
+        with self._lock:
+            limit = before.timestamp()
+            numbers = self._drop(list(takewhile(lambda one: self._kept_at(one) < limit, self._of(stream))))
+            if numbers:
+                self._dropped[stream] += len(numbers)
+                self._keep_counts()
+            return numbers
+
+    def _of(self, stream: str) -> Iterator[Waiting]:
+        return (one for one in self._waiting.values() if one.stream == stream)
+
+    def _drop(self, reports: Sequence[Waiting]) -> list[int]:
+        for waiting in reports:
+            self._remove(waiting)
+        return [waiting.number for waiting in reports]
+
+    def _kept_at(self, waiting: Waiting) -> float:
+        """When it was written, in seconds since 1970; a file that is gone was never."""
+        try:
+            return (self._folder / waiting.file_name).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _read(self, waiting: Waiting) -> bytes | None:
         try:

@@ -34,4 +34,5 @@ def _row_of(incoming: Incoming[PodReport], kept_for: timedelta) -> dict[str, Any
         "pods": report.pods,
         "reported_at": incoming.reported_at,
         "received_at": incoming.received_at,
+        "dropped_reports": report.dropped_reports or 0,
     }

@@ -21,7 +21,7 @@ HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow, PodRepor
 AHEAD = timedelta(days=2)
 """So far are days made ahead: an API that is away for a day makes none of its agents wait."""
 LOCK_WAIT_MS = 2000
-_ADVISORY_LOCK = 0x686F6973743032  # "hoist02": who makes or drops days holds it
+_ADVISORY_LOCK = 0x686F6973743032  # "hoist02": who makes days holds it
 _LISTED = text(
     "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
     "WHERE inhparent = to_regclass(:parent)"

@@ -5,7 +5,7 @@ Like the process reports' (db/models/reports.py), the history has no foreign key
 
 from datetime import date, datetime
 
-from sqlalchemy import Boolean, Date, ForeignKey, String, Text
+from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agent.wire.pods import PodInfo
@@ -41,7 +41,10 @@ class PodReportRow(ReportedPods, Base):
 
 
 class LatestPodReport(ReportedPods, Base):
-    """The newest report (by `reported_at`) of each client and selection."""
+    """The newest report (by `reported_at`) of each client and selection.
+
+    `dropped_reports`: how many of all selections' the agent's spool had to drop so far, as it says itself.
+    """
 
     __tablename__ = "latest_pod_reports"
 
@@ -49,3 +52,4 @@ class LatestPodReport(ReportedPods, Base):
         String(63), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True
     )
     selection_key: Mapped[str] = mapped_column(IdType, primary_key=True)
+    dropped_reports: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

@@ -104,10 +104,24 @@ _ALERTS = (
     .where(Alert.resolved_at.is_(None), Alert.fired_at.is_not(None))
     .group_by(Alert.level, Alert.type)
 )
-_DROPPED = {
-    "process": select(func.sum(LatestProcessReport.dropped_reports)),
-    "container": select(func.sum(LatestContainerReport.dropped_reports)),
-}
+_PODS_BY_AGE = select(
+    LatestPodReport.dropped_reports,
+    func.row_number()
+    .over(
+        partition_by=LatestPodReport.client_id,
+        order_by=(LatestPodReport.reported_at.desc(), LatestPodReport.dropped_reports.desc()),
+    )
+    .label("age"),
+).subquery()
+"""An agent says in the reports of each selection how many it dropped of all of them: its newest one says it for the client."""
+_DROPPED = select(
+    select(func.sum(LatestProcessReport.dropped_reports)).scalar_subquery().label("process"),
+    select(func.sum(LatestContainerReport.dropped_reports)).scalar_subquery().label("container"),
+    select(func.sum(_PODS_BY_AGE.c.dropped_reports))
+    .where(_PODS_BY_AGE.c.age == 1)
+    .scalar_subquery()
+    .label("pod"),
+)
 
 
 def _counts(session: Session, query: Select[*tuple[Any, ...]]) -> dict[Any, int]:
@@ -175,4 +189,4 @@ def _oldest_of(
 
 
 def _dropped_reports(session: Session) -> dict[str, int]:
-    return {kind: int(session.scalar(query) or 0) for kind, query in _DROPPED.items()}
+    return {kind: int(count or 0) for kind, count in session.execute(_DROPPED).mappings().one().items()}

@@ -1,16 +1,24 @@
 """The spool is emptied in order, and one project's trouble is not another's."""
 
-from datetime import UTC, datetime
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.monitors.delivery import Delivery
+from agent.monitors.delivery import REFUSED_KEPT, Delivery
 from agent.monitors.errors import TransientReportError
 from agent.monitors.sending import ReportSender
 from agent.monitors.spool import Spool
 from tests.report_receiver import api
+from tests.simulated_time import simulate
 
 __all__ = ["api"]
+
+HOUR_S = 3600.0
 
 
 class RefusingSender:
@@ -18,11 +26,15 @@ class RefusingSender:
 
     def __init__(self, refused: bytes, of_its_project: bool) -> None:
         self.refused, self.of_its_project, self.sent = refused, of_its_project, list[bytes]()
+        self.sent_at, self.attempts_at = dict[bytes, float](), list[float]()
 
     async def send(self, stream: str, body: bytes) -> None:
-        if body.startswith(self.refused):
+        now = asyncio.get_running_loop().time()
+        if self.refused and body.startswith(self.refused):
+            self.attempts_at.append(now)
             raise TransientReportError("not now", of_its_project=self.of_its_project)
         self.sent.append(body)
+        self.sent_at[body] = now
 
     async def aclose(self) -> None:
         pass
@@ -38,14 +50,128 @@ def _spool(tmp_path) -> Spool:
 async def test_project_that_is_not_known_keeps_no_other_waiting(tmp_path):
     spool = _spool(tmp_path)
     sender = RefusingSender(b"api", of_its_project=True)
-    with pytest.raises(TransientReportError):
-        await Delivery(spool, sender).flush()
+    await Delivery(spool, sender).flush()
     assert sender.sent == [b"shop-1", b"shop-2"]
     assert (spool.count("api"), spool.count("shop")) == (2, 0)
 
-    sender.refused = b"nothing"
+    sender.refused = b""
     await Delivery(spool, sender).flush()
     assert sender.sent[2:] == [b"api-1", b"api-2"]
+
+
+@contextlib.asynccontextmanager
+async def _running(delivery):
+    task = asyncio.create_task(delivery.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _news_of_another_while_one_is_refused(spool, sender):
+    delivery, clock = Delivery(spool, sender, random.Random(7).uniform), asyncio.get_running_loop().time
+    made_at = {}
+    async with _running(delivery):
+        for number in range(60):
+            await asyncio.sleep(61.7)
+            body = f"blog-{number}".encode()
+            spool.append("blog", body)
+            delivery.wake()
+            made_at[body] = clock()
+        await asyncio.sleep(HOUR_S)
+    return made_at
+
+
+def test_news_of_others_leaves_at_once_while_a_project_is_refused_for_hours(tmp_path):
+    spool, sender = _spool(tmp_path), RefusingSender(b"api", of_its_project=True)
+    made_at = simulate(_news_of_another_while_one_is_refused(spool, sender))
+    waited = [sender.sent_at[body] - at for body, at in made_at.items()]
+    assert len(waited) == 60
+    assert max(waited) < 1
+    assert spool.count("api") == 2
+    # The refused one rests for a time of its own, which neither news nor what got through makes shorter.
+    assert 2 * HOUR_S / 60 < len(sender.attempts_at) < 2 * HOUR_S / 20
+
+
+async def _refused_until(spool, sender, refused_s):
+    async with _running(Delivery(spool, sender, random.Random(7).uniform)):
+        await asyncio.sleep(refused_s)
+        sender.refused = b""
+        await asyncio.sleep(60)
+
+
+def test_project_that_is_accepted_again_is_tried_within_a_minute_though_nothing_new_comes(tmp_path):
+    spool, sender = _spool(tmp_path), RefusingSender(b"api", of_its_project=True)
+    simulate(_refused_until(spool, sender, HOUR_S))
+    assert sender.sent[2:] == [b"api-1", b"api-2"]
+    assert len(spool) == 0
+
+
+async def test_command_tries_its_stream_at_once_and_is_told_why_it_waits(tmp_path):
+    spool, sender = Spool(tmp_path), RefusingSender(b"api", of_its_project=True)
+    delivery = Delivery(spool, sender, lambda _low, high: high)
+    assert await delivery.deliver(spool.append("api", b"api-1")) == "not now"
+    assert (delivery.why_refused(["api"]), delivery.why_refused(["shop"])) == ("not now", None)
+    assert delivery.last_error is None  # nothing is wrong with the others
+    await delivery.flush()
+    assert len(sender.attempts_at) == 1  # it rests
+    sender.refused = b""
+    assert await delivery.deliver(spool.append("api", b"api-2")) is None
+    assert sender.sent == [b"api-1", b"api-2"]
+    assert delivery.why_refused(["api"]) is None
+
+
+def _age(folder, stream, by):
+    """Make the oldest report of the stream that is not as old by that much older."""
+    limit = datetime.now(UTC).timestamp() - 60
+    path = next(one for one in sorted(folder.glob(f"*.{stream}.json")) if one.stat().st_mtime > limit)
+    then = (datetime.now(UTC) - by).timestamp()
+    os.utime(path, (then, then))
+
+
+async def test_refused_report_is_kept_for_a_day_over_restarts_and_then_counted(tmp_path, caplog):
+    _spool(tmp_path)
+    sender, folder = RefusingSender(b"api", of_its_project=True), tmp_path / "spool"
+    _age(folder, "api", REFUSED_KEPT - timedelta(minutes=1))
+    spool = Spool(tmp_path)
+    await Delivery(spool, sender).flush()
+    assert (spool.count("api"), spool.dropped("api")) == (2, 0)
+
+    for path in folder.glob("*.api.json"):
+        os.utime(path)
+    _age(folder, "api", REFUSED_KEPT + timedelta(minutes=1))
+    spool = Spool(tmp_path)
+    delivery = Delivery(spool, sender, lambda low, _high: low)
+    with caplog.at_level(logging.ERROR):
+        await delivery.flush()
+        assert (spool.count("api"), spool.dropped("api")) == (1, 1)
+        _age(folder, "api", REFUSED_KEPT + timedelta(minutes=1))
+        await delivery.flush()
+    assert (spool.count("api"), spool.dropped("api"), Spool(tmp_path).dropped("api")) == (0, 2, 2)
+    assert list(folder.iterdir()) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "dropping reports of api over 24 h old: not now"
+    ]
+    assert [delivery.refusal(number) for number in (1, 2, 3)] == ["not now", None, "not now"]
+
+
+async def test_what_waits_for_a_release_api_that_is_away_gets_as_old_as_it_may(tmp_path):
+    spool = _spool(tmp_path)
+    _age(tmp_path / "spool", "api", 10 * REFUSED_KEPT)
+    with pytest.raises(TransientReportError):
+        await Delivery(spool, RefusingSender(b"api", of_its_project=False)).flush()
+    assert (len(spool), spool.dropped("api")) == (4, 0)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_only_the_release_api_itself_refuses_a_project(api, status):
+    api.status = status
+    sender, found = ReportSender(api.url, "token"), []
+    for api.answer in (b'{"detail": "there is no project shop"}', b"<html>nothing here</html>"):
+        with pytest.raises(TransientReportError) as caught:
+            await sender.send("shop", b"{}")
+        found.append(caught.value.of_its_project)
+    await sender.aclose()
+    assert found == [True, False]
 
 
 async def test_release_api_that_is_away_keeps_everything_waiting_in_order(tmp_path):

@@ -191,6 +191,62 @@ async def test_uninstall_deletes_the_monitor(agent, tmp_path, operation, left):
         assert len(list((tmp_path / "monitors").iterdir())) == left
 
 
+async def test_project_that_is_refused_is_told_of_at_its_own_monitor_alone(agent, api):
+    api.status = 403
+    async with agent() as monitors:
+        await monitors.put("shop", put(3600))
+        error = await until(lambda: monitors.get("shop").last_error)
+        assert "403: told why" in error
+        api.status = 202
+        await monitors.put("blog", put(3600))
+        await until(lambda: len(api.reports) >= 1)
+        assert monitors.get("blog").last_error is None
+
+
+async def test_deleting_a_monitor_drops_its_reports_that_wait_and_no_other_s(agent, api):
+    api.status = 403
+    async with agent() as monitors:
+        spool = monitors.reporting.spool
+        for project_id in ("shop", "blog"):
+            await monitors.put(project_id, put(3600))
+        await until(lambda: spool.count("shop") and spool.count("blog"))
+        await monitors.delete("shop")
+        assert (spool.count("shop"), spool.count("blog"), spool.dropped("shop")) == (0, 1, 0)
+        api.status = 202
+        await until(lambda: len(spool) == 0)
+    assert [report["project_id"] for report in api.reports] == ["blog"]
+
+
+async def test_uninstall_keeps_its_reports_until_the_order_to_watch_no_longer(agent, api):
+    class Done:
+        project_id = "shop"
+        version = "1.0"
+        operation = "uninstall"
+
+    api.stop()
+    async with agent() as monitors:
+        spool = monitors.reporting.spool
+        await monitors.put("shop", put(3600))
+        await until(lambda: spool.count("shop"))
+        ended = Execution(execution_id="e", project_id="shop", state="succeeded")
+        await asyncio.to_thread(monitors.on_success, Done, ended)
+        await until(lambda: monitors.all() == [])
+        assert spool.count("shop") == 1
+        with pytest.raises(Refused):
+            await monitors.delete("shop")
+        assert len(spool) == 0
+
+
+async def test_command_whose_report_is_dropped_meanwhile_is_told_so(agent, api):
+    api.status = 403
+    async with agent() as monitors:
+        await monitors.reporting.report(ReportRequest(project_id="shop", rules=(), version="1.0"))
+        number = monitors.reporting.spool.oldest()[0].number
+        with pytest.raises(Refused):
+            await monitors.delete("shop")
+        assert await monitors.reporting.delivery.deliver(number) == "dropped: shop is watched no longer"
+
+
 async def test_monitors_over_http(agent):
     body = put(3600).model_dump(mode="json")
     async with agent() as monitors:

@@ -45,6 +45,18 @@ def test_reports_come_back_in_order_after_a_restart(tmp_path):
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+def test_new_agent_counts_on_from_the_last_report_that_waits(tmp_path):
+    spool = Spool(tmp_path)
+    for number in (1, 2):
+        assert spool.append("shop", b"1") == number
+    spool.remove(1)
+    again = Spool(tmp_path)
+    assert again.append("shop", b"1") == 3
+    for number in (2, 3):
+        again.remove(number)
+    assert Spool(tmp_path).append("shop", b"1") == 1
+
+
 def test_oldest_are_dropped_where_there_are_too_many(tmp_path):
     spool = Spool(tmp_path, max_reports=3)
     for n in range(5):

@@ -59,6 +59,12 @@ def boxes(api, client="c1", **fields):
     return api.post("/release/container-report", json=said)
 
 
+def pods(api, client, namespace=None, **fields):
+    said = {"client_id": client, "namespace": namespace, "pods": []}
+    said |= {"reported_at": datetime.now(UTC).isoformat(), **fields}
+    return api.post("/release/pod-report", json=said)
+
+
 def test_values_follow_the_rows(served, database, project):
     before = read_metrics(served.viewer)
     assert before["hoist_projects",] == 1
@@ -156,10 +162,17 @@ def test_what_agents_dropped_is_counted_once_by_whichever_process_is_asked(datab
         late = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
         assert report(one.operator, project, "c1", dropped_reports=1, reported_at=late).status_code == 202
         assert boxes(one.operator, "c3", dropped_reports=4).status_code == 202
+        # Each says how many of all its client's it is: the newest counts, of whichever selection.
+        assert pods(one.operator, "c1", "web", dropped_reports=3).status_code == 202
+        assert pods(two.operator, "c1", "db", dropped_reports=6).status_code == 202
+        assert pods(two.operator, "c2", dropped_reports=2).status_code == 202
+        assert pods(one.operator, "c3", "web", dropped_reports=9, reported_at=late).status_code == 202
+        assert pods(one.operator, "c3", "db").status_code == 202  # an agent that began anew
         found = [read_metrics(api.viewer) for api in (one, two)]
     for each in found:
         assert each["hoist_spool_dropped_reports", "process"] == 9
         assert each["hoist_spool_dropped_reports", "container"] == 4
+        assert each["hoist_spool_dropped_reports", "pod"] == 8
         assert each["hoist_clients",] == 3
     ingested = [each["hoist_reports_total", "process", "ingested"] for each in found]
     assert ingested == [2, 2], "what a process counts is its own"
