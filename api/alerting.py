@@ -21,7 +21,7 @@ from tasks.alerting.containers import ContainersSeen, judge_containers
 from tasks.alerting.pods import PodsSeen, judge_pods
 from tasks.alerting.prefect_events import PrefectEvents, prefect_events
 from tasks.alerting.processes import ProcessesSeen, judge_processes
-from tasks.alerting.sending import send_news
+from tasks.alerting.sending import Sending
 from tasks.decisions.pod_reports import Coverage
 from tasks.errors import PermanentTaskError
 
@@ -99,15 +99,16 @@ class Messenger:
     def __init__(self) -> None:
         self._channels: tuple[Channel, ...] | None = None
         self._read_at: float | None = None
+        self._sending = Sending()
 
     def send(self, parts: Parts, _ending: threading.Event) -> None:
-        """Route and send what is due."""
+        """Route what is due, and begin to send it."""
         if self._read_at is None or time.monotonic() - self._read_at > READ_AGAIN_S:
             self._read_at = time.monotonic()
             if (channels := _channels()) is not None:
                 self._channels = channels
         if self._channels is not None:
-            send_news(parts.database, self._channels, utc_now(), events=_events(parts))
+            self._sending.begin(parts.database, self._channels, utc_now(), events=_events(parts))
 
 
 def _events(parts: Parts) -> PrefectEvents | None:
@@ -116,11 +117,7 @@ def _events(parts: Parts) -> PrefectEvents | None:
 
 def _channels() -> tuple[Channel, ...] | None:
     try:
-        channels = load_channels()
+        return load_channels()
     except PermanentTaskError as error:
         log.error("%s", error)
         return None
-    for channel in channels:
-        if channel.trouble is not None:
-            log.error("cannot notify %s: %s", channel.name, channel.trouble)
-    return channels

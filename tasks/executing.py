@@ -18,13 +18,13 @@ FULL_DISK = 507
 """Answered before anything is started: see agent/executions/methods.py."""
 
 
-async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
-    """The execution that succeeded, or the outcome of one that did not.
+async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome | None:
+    """The execution that succeeded, or the outcome of one that did not; None where an earlier run never sent it: it waits for its turn.
 
     Raises TransientAgentError while the agent can't be reached and no execution of it is known to exist, and
     LeaseLostError where another run acts on the client now.
     """
-    api = rollout.api_of(run)
+    api, run.left = rollout.api_of(run), False
     try:
         if not run.known and (why := await _why_not(rollout, run, api)) is not None:
             return _refused(run, why)
@@ -38,7 +38,8 @@ async def run_script(rollout: Rollout, run: ClientRun) -> Execution | Outcome:
     except (RegistryError, NamingError) as error:
         return _refused(run, str(error))
     if execution is None:
-        return Outcome("skipped", f"not started: {rollout.brakes.reason}", ran=False)
+        not_started = Outcome("skipped", f"not started: {rollout.brakes.reason}", ran=False)
+        return None if run.left else not_started
     try:
         execution = await _wait(rollout, run, api, execution)
     except (TransientAgentError, PermanentAgentError) as error:
@@ -84,17 +85,19 @@ def is_lower_fence(error: PermanentAgentError) -> bool:
 
 
 async def _start(rollout: Rollout, run: ClientRun, api: AgentApi) -> Execution | None:
-    """Ask for the execution where it may be there already; else start it, or None where it never arrived and the brakes are pulled."""
+    """Ask for the execution where it may be there already; else start it. None where nothing was started, and nothing is to be."""
     if run.sent:
         try:
             return await api.execution(run.execution_id, wait_s=0)
         except PermanentAgentError as error:
             if error.status != 404:
                 raise
-        if (
-            rollout.brakes.stopped
-        ):  # nothing is sent under this fence, so a frozen run's request could still arrive
-            return await api.cancel_if_known(run.execution_id, rollout.release.project_id)
+        if run.reattaches or rollout.brakes.stopped:
+            # The request of a run that is only frozen could still arrive: nothing was sent under this fence yet.
+            found = await api.cancel_if_known(run.execution_id, rollout.release.project_id)
+            if found is None and run.reattaches:
+                await rollout.put_off(run)
+            return found
         run.sent = False
     if rollout.brakes.stopped:
         return None  # it waited between two attempts to reach its agent: nothing was started

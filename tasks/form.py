@@ -61,7 +61,9 @@ class UpgradeForm(BaseModel):
         title="Stop when it uses more (percent)",
         description="More CPU or memory than before, on at least three clients. 50 by default, 0: never.",
     )
-    offline: OfflinePolicy = Field(default="fail", title="Clients that are offline")
+    offline: OfflinePolicy | Literal[""] = Field(
+        default="", title="Clients that are offline", description="fail by default."
+    )
     auto_rollback: AutoRollback = Field(default="off", title="Take back by itself")
     stable_for_s: float | None = Field(
         default=None, title="Stable for (seconds)", description="30 by default."
@@ -113,7 +115,7 @@ def _strategy_of(form: UpgradeForm) -> dict[str, Any] | None:
         "pause_after": [_count_or_share(part) for part in _listed(form.pause_after)] or None,
         "spread_by": form.spread_by.strip() or None,
         "regression_percent": form.regression_percent,
-        "offline": None if form.offline == "fail" else form.offline,
+        "offline": form.offline or None,
         "stable_for_s": form.stable_for_s,
         "health_timeout_s": form.health_timeout_s,
     }

@@ -41,13 +41,15 @@ async def go_back(rollout: Rollout, clients: Sequence[str], reason: str, *, stop
         brakes=rollout.brakes.also(),
         book=ROLLBACKS,
     )
+    if rollout.brakes.killing and all(run.reattaches for run in runs.values()):
+        back.brakes.cancel("kill")
     token = ROLLOUT.set(back)
     try:
         await roll_wave(back, "rollback", list(back.clients.values()))
     finally:
         ROLLOUT.reset(token)
         back.close()
-    rollout.see(await rollout.commit(lambda session: _statuses(session, rollout, tuple(runs))))
+    rollout.see(await rollout.commit_as_holder(lambda session: _end(session, rollout, tuple(runs), stops)))
 
 
 def _begin(
@@ -82,7 +84,11 @@ def _run_of(work: ClientWork, row: DeployResult) -> ClientRun:
     return ClientRun(stands, BACK if tries == 1 else f"{BACK}{tries}", row.deploy_task_id)
 
 
-def _statuses(session: Session, rollout: Rollout, clients: Sequence[str]) -> dict[str, str]:
+def _end(session: Session, rollout: Rollout, clients: Sequence[str], stops: bool) -> dict[str, str]:
+    """What became of them; where the others go on forwards, the deploy task does."""
+    task = get_deploy_task(session, rollout.release.deploy_task_id)
+    if task.status == "rolling_back" and not (stops or task.going_back):
+        task.status = "running"
     query = select(DeployResult.client_id, DeployResult.status).where(
         DeployResult.deploy_task_id == rollout.release.deploy_task_id, DeployResult.client_id.in_(clients)
     )

@@ -103,12 +103,19 @@ class Recording(Protocol):
     ) -> None: ...
 
 
+class PuttingOff(Protocol):
+    """Undoes a beginning of which nothing was ever sent."""
+
+    def __call__(self, session: Session, deploy_task_id: str, work: ClientWork) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
     """Where a run writes what it does to its clients: their results, or how they were taken back."""
 
     begin: Beginning
     record: Recording
+    put_off: PuttingOff
 
 
 def begin_attempt(
@@ -131,6 +138,12 @@ def begin_attempt(
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
 
 
+def put_off_attempt(session: Session, deploy_task_id: str, work: ClientWork) -> None:
+    """Pending again, before the same attempt."""
+    row = result_of(session, deploy_task_id, work.client_id)
+    row.status, row.attempt, row.execution_id, row.started_at = "pending", row.attempt - 1, None, None
+
+
 def name_container(session: Session, deploy_task_id: str, client_id: str, name: str) -> None:
     """Write down what the client's next container is to be called, before anything is started."""
     row = result_of(session, deploy_task_id, client_id)
@@ -149,7 +162,7 @@ def record_outcome(
     """The result, and what it says about the installation, in the caller's transaction."""
     row = result_of(session, deploy_task_id, work.client_id)
     row.status, row.error, row.exit_code = outcome.status, clean(outcome.error), outcome.exit_code
-    row.output, row.evidence, row.ran = clean(outcome.output), outcome.evidence, outcome.ran
+    row.output, row.evidence, row.ran = clean(outcome.output), outcome.evidence, outcome.ran or bool(row.ran)
     if outcome.container is not None:
         row.container_id, row.container_name = (
             outcome.container.container_id,
@@ -209,4 +222,4 @@ def update_installation(
         )
 
 
-RESULTS = Book(begin_attempt, record_outcome)
+RESULTS = Book(begin_attempt, record_outcome, put_off_attempt)

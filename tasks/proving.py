@@ -1,5 +1,6 @@
 """Proves a client's version after its script ended well: looks, judges, and looks again until it held long enough."""
 
+import time
 from datetime import timedelta
 
 from agent.errors import PermanentAgentError
@@ -58,6 +59,7 @@ async def _judge_until_clear(rollout: Rollout, run: ClientRun, wanted: Wanted) -
     wait_s = SHORTEST_WAIT_S
     while True:
         seen = await look(rollout.api_of(run), release.project_id, run.work, wanted)
+        run.asked_since = time.monotonic()  # it answers: whatever fails next has the whole window
         verdict = judge(wanted, run.first_look, seen, seen.at)
         if (load := usage_in(seen)) is not None and run.first_look is not None:
             run.loads.append(load)

@@ -45,8 +45,7 @@ def record_rollback(
     row = result_of(session, deploy_task_id, work.client_id)
     before = row.rollback
     if outcome.status == "skipped":
-        # It was not started: it has what it had.
-        row.rollback = None if before is None or before.tries == 1 else not_begun(before)
+        put_off_rollback(session, deploy_task_id, work)  # it was not started: it has what it had
         return
     row.rollback = RollbackState(
         status=outcome.status,
@@ -73,9 +72,15 @@ def record_rollback(
         update_installation(session, deploy_task_id, operation, work, outcome, now=now)
 
 
-def not_begun(state: RollbackState) -> RollbackState:
+def put_off_rollback(session: Session, deploy_task_id: str, work: ClientWork) -> None:
     """As it was before this try."""
-    return state.model_copy(update={"status": "pending", "execution_id": ""})
+    row = result_of(session, deploy_task_id, work.client_id)
+    before = row.rollback
+    row.rollback = (
+        None
+        if before is None or before.tries == 1
+        else before.model_copy(update={"status": "pending", "execution_id": ""})
+    )
 
 
-ROLLBACKS = Book(begin_rollback, record_rollback)
+ROLLBACKS = Book(begin_rollback, record_rollback, put_off_rollback)

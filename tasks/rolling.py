@@ -3,14 +3,17 @@
 from typing import Any
 
 from prefect import get_run_logger
+from sqlalchemy.orm import Session
 
 from db.models import utc_now
 from db.queries.clients import held_clients
+from db.queries.deploy_tasks import get_deploy_task
 from tasks import artifacts
 from tasks.decisions.rollout import DONE, Action, Next, decide_next
 from tasks.going_back import go_back
 from tasks.holding import hold
 from tasks.name_containers import name_containers, named_runs
+from tasks.planning.changes import changed_clients
 from tasks.rollout import Rollout
 from tasks.standing import read_situation
 from tasks.usage import read_changes
@@ -51,9 +54,15 @@ async def _do(rollout: Rollout, step: Next) -> None:
     get_run_logger().info("%s: %s clients", step.reason, len(step.clients))
     name = "in flight" if step.wave is None else f"wave {step.wave + 1}"
     rollout.brakes.let_go()
-    rollout.held = await rollout.read(lambda session: held_clients(session, utc_now()))
+    rollout.held, rollout.changed = await rollout.read(lambda session: _passed_over(session, rollout, step))
     await roll_wave(rollout, name, [rollout.clients[client] for client in step.clients])
     await _show_usage(rollout)
+
+
+def _passed_over(session: Session, rollout: Rollout, step: Next) -> tuple[dict[str, str], dict[str, str]]:
+    """Who is held, and of who is to be started who is not what the plan was made for: another deploy task was there."""
+    task, now = get_deploy_task(session, rollout.release.deploy_task_id), utc_now()
+    return held_clients(session, now), changed_clients(session, task, step.clients, now)
 
 
 async def _show_usage(rollout: Rollout) -> None:

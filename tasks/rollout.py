@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -21,10 +21,11 @@ from db.models import utc_now
 from db.session import Database
 from tasks.brakes import Brakes
 from tasks.decisions.evidence import Seen
-from tasks.decisions.resume import Step, decide_resumption, execution_id_of
+from tasks.decisions.resume import Resumption, Step, decide_resumption, execution_id_of
 from tasks.decisions.rollout import FAILURES, Rules
 from tasks.errors import LeaseLostError
 from tasks.outcomes import RESULTS, Book, Outcome, name_container
+from tasks.planning.controls import not_tried_again
 from tasks.planning.lease import check_leases_held
 from tasks.settings import RolloutSettings
 from tasks.work import ClientWork, Release
@@ -106,6 +107,7 @@ class Rollout:
         self.forgiven_failures = release.forgiven_failures
         self.rules = rules
         self.held: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
         self._compare_at = 0.0
         self._book = book
         self._writer = GroupCommit(database)
@@ -132,12 +134,14 @@ class Rollout:
         self._compare_at = time.monotonic() + self.settings.watch_s
         return True
 
-    async def pass_over_held(self, run: ClientRun) -> bool:
-        """A client that was put on hold since the plan was made is skipped, at its turn; answers whether it was."""
-        reason = self.held.get(run.work.client_id)
-        if reason is None or run.status != "pending":
+    async def pass_over(self, run: ClientRun) -> bool:
+        """A client that was put on hold since the plan was made, or has another version by now, is skipped at its turn; answers whether it was."""
+        client_id = run.work.client_id
+        if run.status != "pending" or not (client_id in self.held or client_id in self.changed):
             return False
-        await self.record(run, Outcome("skipped", f"held: {reason}", ran=False))
+        held = self.held.get(client_id)
+        why = f"held: {held}" if held is not None else f"planned for another state: {self.changed[client_id]}"
+        await self.record(run, Outcome("skipped", why, ran=False))
         return True
 
     def api_of(self, run: ClientRun) -> AgentApi:
@@ -222,6 +226,14 @@ class Rollout:
         )
         self._move(run, "running")
 
+    async def put_off(self, run: ClientRun) -> None:
+        """It was to begin, and its agent never heard of it: it waits for its turn, as before."""
+        task_id = self.release.deploy_task_id
+        await self.commit_as_holder(lambda session: self._book.put_off(session, task_id, run.work))
+        run.sent, run.left = False, True
+        run.resumption = Resumption(Step.START, run.resumption.attempt)
+        self._move(run, "pending")
+
     async def name(self, run: ClientRun, name: str) -> None:
         """Write down what the client's container is to be called."""
         task_id, client_id = self.release.deploy_task_id, run.work.client_id
@@ -232,6 +244,8 @@ class Rollout:
         """Write down how the client's attempt ended."""
         now = utc_now()
         release = self.release
+        if outcome.status == "skipped" and run.work.ran and not self.goes_back:
+            outcome = replace(outcome, status="failed", error=not_tried_again(outcome.error or "skipped"))
         await self.commit_as_holder(
             lambda session: self._book.record(
                 session, release.deploy_task_id, release.operation, run.work, outcome, now=now

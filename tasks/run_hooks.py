@@ -45,7 +45,11 @@ def pause_or_cancel(database: Database, flow_run_id: str, status: str, reason: s
             .where(DeployTask.flow_run_id == flow_run_id, DeployTask.status.in_(UNDER_WAY))
             .with_for_update()
         )
-        if task is not None and task.status != status:
+        if task is None:
+            return
+        if task.status == status:  # it waits already, for what its hold says
+            release_leases(session, task, flow_run_id)
+        else:
             _close(session, task, flow_run_id, status, reason)
 
 

@@ -37,7 +37,7 @@ async def run_release(client: str) -> State[Any]:
     run = rollout.clients[client]
     run.left = run.status == "pending" and rollout.brakes.held
     if run.left:  # meanwhile, between two attempts to reach its agent
-        return Completed(name="Left", message=f"{client}: nobody is started for the moment")
+        return left(client)
     run.asked_since = first_asked(run.asked_since)
     try:
         ended = await run_script(rollout, run)
@@ -52,7 +52,12 @@ async def run_release(client: str) -> State[Any]:
     if isinstance(ended, Execution):
         run.execution = ended
         return Completed(message=f"{client}: the {run.work.recipe.noun} ended well")
-    return await recorded(rollout, run, ended)
+    return await recorded(rollout, run, ended) if ended is not None else left(client)
+
+
+def left(client: str) -> State[Any]:
+    """It waits for its turn, which is decided anew."""
+    return Completed(name="Left", message=f"{client}: nothing was started, it waits for its turn")
 
 
 def configured(settings: RolloutSettings, timeout_s: float) -> Task[[str], Any]:

@@ -54,9 +54,9 @@ async def _upgrade(rollout: Rollout, run: ClientRun) -> None:
 async def _quick(rollout: Rollout, run: ClientRun) -> Outcome | None:
     """The outcome, or None where the brakes were pulled before it began."""
     async with rollout.slots:
-        if not may_go_on(rollout, run) or await rollout.pass_over_held(run):
+        if not may_go_on(rollout, run) or await rollout.pass_over(run):
             return None
         ended = await run_script(rollout, run)
-    if isinstance(ended, Outcome):
+    if ended is None or isinstance(ended, Outcome):
         return ended
     return await prove_version(rollout, run, ended)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, DeployResult, DeployTask, Environment, utc_now
-from db.queries.deploy_tasks import get_deploy_task
+from db.queries.deploy_tasks import clients_going_back, get_deploy_task
 from db.queries.freezes import find_freeze
 from tasks.decisions.regressions import find_regression
 from tasks.decisions.rollout import Rules, Situation
@@ -53,6 +53,7 @@ def read_situation(session: Session, rollout: Rollout, now: datetime | None = No
         approved=is_approved(task),
         can_go_back=frozenset(ways_back(session, task)) if goes_back else frozenset(),
         going_back=task.going_back,
+        in_flight_back=tuple(clients_going_back(session, task.id)),
         cancelled=task.cancel_running is not None,
         stopped=task.stopped_reason,
         paused_by=task.paused_by,

@@ -19,11 +19,12 @@ from db.models import utc_now
 from db.secrets import load_secret_key
 from db.session import Database, open_database
 from tasks import artifacts
-from tasks.errors import PermanentTaskError, TaskError
+from tasks.errors import LeaseHeldError, PermanentTaskError, TaskError
 from tasks.finishing import Ending, end_run
 from tasks.form import UpgradeForm, starts_later
 from tasks.guarding import guarded
 from tasks.opening import Opened, open_run
+from tasks.planning.reconciling import put_off
 from tasks.resolve_clients import resolve_clients
 from tasks.rollout import ROLLOUT, Rollout
 from tasks.run_hooks import pause_or_cancel
@@ -72,7 +73,11 @@ async def opened(deploy_task_id: str) -> AsyncIterator[Rollout]:
     database = await asyncio.to_thread(open_database)
     holder = str(flow_run.id)
     try:
-        begun = await asyncio.to_thread(_open, database, deploy_task_id, holder, settings)
+        try:
+            begun = await asyncio.to_thread(_open, database, deploy_task_id, holder, settings)
+        except LeaseHeldError as error:
+            await asyncio.to_thread(_put_off, database, deploy_task_id, str(error))
+            raise
         try:
             async with agent_http_client(tls=tls) as http:
                 rollout = Rollout(
@@ -110,6 +115,11 @@ def _open(database: Database, deploy_task_id: str, holder: str, settings: Rollou
             now=utc_now(),
             lease_ttl_s=settings.lease_ttl_s,
         )
+
+
+def _put_off(database: Database, deploy_task_id: str, why: str) -> None:
+    with database.write() as session:
+        put_off(session, deploy_task_id, why)
 
 
 @asynccontextmanager

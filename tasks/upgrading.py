@@ -42,7 +42,7 @@ async def upgrade_client(rollout: Rollout, run: ClientRun) -> None:
     while True:
         run.offline = False
         async with rollout.slots:
-            if not may_go_on(rollout, run) or await rollout.pass_over_held(run):
+            if not may_go_on(rollout, run) or await rollout.pass_over(run):
                 return
             state = await state_of(_running(settings, run.work.recipe.longest_s), client)
         if not run.offline:

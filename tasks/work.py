@@ -64,6 +64,7 @@ class ClientWork:
     attempt: int
     execution_id: str | None
     container_name: str | None = None
+    ran: bool = False
 
 
 def load_release(session: Session, deploy_task: DeployTask) -> Release:
@@ -178,4 +179,5 @@ def _client_work(
         attempt=result.attempt,
         execution_id=result.execution_id,
         container_name=result.container_name,
+        ran=bool(result.ran),
     )

@@ -90,7 +90,8 @@ class Containers:
         collect = partial(self._collector.collect, request.prefixes, everything=True)
         collected = await self._collections.ask(collect)
         at = collected.collected_at or datetime.now(UTC)
-        report = make_container_report(collected, client_id=self._client_id, at=at)
+        dropped = self._spool.dropped(CONTAINERS)
+        report = make_container_report(collected, client_id=self._client_id, at=at, dropped=dropped)
         number = await spooled(self._spool, CONTAINERS, encode_container_report(report))
         error = await delivery.deliver(number)
         return ContainerReported(

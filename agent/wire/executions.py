@@ -69,8 +69,8 @@ class DeployedContainer(Answer):
     """What a container deployment came to. `image_id` is the image's own digest (sha256:…).
 
     `replaced`: the previous container's name, stopped and kept; `gap_ms`: for how long nothing served, 0 where the new
-    one was healthy before the old one was stopped. `restart_count`: how often the engine had restarted it by then, where
-    it was there before.
+    one was healthy before the old one was stopped. `was_there`: it served already, so nothing was changed;
+    `restart_count`: how often the engine had restarted it by then.
     """
 
     container_id: Annotated[str, Field(max_length=64)]
@@ -79,6 +79,7 @@ class DeployedContainer(Answer):
     image_id: Annotated[str, Field(max_length=200)]
     replaced: Annotated[str, Field(max_length=253)] | None = None
     gap_ms: _Count = 0
+    was_there: bool = False
     restart_count: _Count = 0
 
 

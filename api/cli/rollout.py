@@ -68,7 +68,10 @@ def how_it_goes_on(task: Task) -> list[str]:
 
 def how_to_try_again(task: Task) -> str:
     """The same way as the last try: forwards, or back."""
-    back = any((state := one.get("rollback")) and state["status"] != "success" for one in task["results"])
+    back = any(
+        (state := one.get("rollback")) and state["status"] in ("failed", "unreachable")
+        for one in task["results"]
+    )
     return (
         f"try to take them back again: hoist undo {task['id']}"
         if back

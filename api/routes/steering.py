@@ -62,6 +62,7 @@ def _steer(call: Call, task_id: str, change: Change, body: Comment | None) -> Re
         task = get_deploy_task(session, task_id)
         waits, unstarted = task.hold is not None, is_unstarted(task)
         change(session, task, call.who, call.now, comment)
+        unstarted = unstarted and change is not steering.roll_back
         if change is steering.pause or unstarted or (change is steering.approve and not waits):
             return None
         key = wants_run(session, task, call.now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ColumnElement, and_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from db.history.dialects import insert_into, is_one_of, is_pair_of
@@ -20,6 +20,7 @@ from db.models import (
     LatestPodReport,
     Silence,
 )
+from db.queries.deploy_tasks import is_going_back
 from db.queries.paging import page_of
 
 T = TypeVar("T")
@@ -91,9 +92,11 @@ def deploying_pairs(session: Session, client_ids: Collection[str], now: datetime
 
     A run that is gone, or was cancelled, leaves scripts that go on: they count for two hours from their start.
     """
-    going_back = type_coerce(DeployResult.rollback, JSON)["status"].as_string() == "running"
-    under_way = DeployTask.status.in_(UNDER_WAY) & or_(DeployResult.status == "running", going_back)
-    left_alone = (DeployResult.status == "running") & (DeployResult.started_at > now - LEFT_ALONE)
+    under_way = DeployTask.status.in_(UNDER_WAY) & or_(DeployResult.status == "running", is_going_back())
+    left_alone = or_(
+        (DeployResult.status == "running") & (DeployResult.started_at > now - LEFT_ALONE),
+        is_going_back(since=now - LEFT_ALONE),
+    )
     found: set[Pair] = set()
     for chunk in _chunks(client_ids):
         query = (

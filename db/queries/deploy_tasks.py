@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import JSON, ColumnElement, and_, func, select, type_coerce
 from sqlalchemy.orm import Session, defer
 
 from db.errors import RowNotFoundError
@@ -41,6 +42,25 @@ def counts_from(by_status: Mapping[str, int]) -> Counts:
         rolled_back=by_status.get("rolled_back", 0),
         unreachable=unreachable,
     )
+
+
+def is_going_back(since: datetime | None = None) -> ColumnElement[bool]:
+    """Whether a result's client is being taken back (begun after `since`): its status says so only once that is over."""
+    rollback = type_coerce(DeployResult.rollback, JSON)
+    running: ColumnElement[bool] = rollback["status"].as_string() == "running"
+    if since is None:
+        return running
+    return and_(
+        running, rollback["started_at"].as_string() > since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    )
+
+
+def clients_going_back(session: Session, deploy_task_id: str) -> list[str]:
+    """The clients of a deploy task that are being taken back."""
+    query = select(DeployResult.client_id).where(
+        DeployResult.deploy_task_id == deploy_task_id, DeployResult.rollback.is_not(None), is_going_back()
+    )
+    return sorted(session.scalars(query))
 
 
 def counts_of(session: Session, deploy_task_id: str) -> Counts:

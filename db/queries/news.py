@@ -3,21 +3,32 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
+from sqlalchemy.orm import Session, aliased
 
 from db.ids import new_id
 from db.models import Delivery, News
 
 CLAIM = timedelta(minutes=2)
 """How long a sender has for what it took up; then another may take it."""
+_NAMESPACE = 0x6E657773
+"""Of the advisory locks on channels."""
+_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:channel))")
 
 
 def is_anything_due(session: Session, now: datetime) -> bool:
     """Whether there is something to route or to send."""
     unrouted = select(News.id).where(_is_unrouted(now)).limit(1)
-    waiting = select(Delivery.id).where(Delivery.status == "waiting", Delivery.next_at <= now).limit(1)
-    return session.scalar(unrouted) is not None or session.scalar(waiting) is not None
+    return session.scalar(unrouted) is not None or bool(channels_due(session, now))
+
+
+def channels_due(session: Session, now: datetime) -> set[str]:
+    """The channels that have something to send and may: none of theirs is in a sender's hand, or was just refused.
+
+    So one message after the other leaves for a channel, in order, and new ones are no reason to try it earlier.
+    """
+    waiting = select(Delivery.channel).where(Delivery.status == "waiting")
+    return set(session.scalars(waiting.group_by(Delivery.channel).having(func.max(Delivery.next_at) <= now)))
 
 
 def unrouted(session: Session, now: datetime, limit: int = 500) -> Sequence[News]:
@@ -38,18 +49,38 @@ def look_again_at(session: Session, alert_id: str) -> None:
 
 
 def give_up(session: Session, created_before: datetime) -> None:
-    """What has waited for longer will not leave any more; whoever it was for, a channel that is gone, too."""
+    """What has waited for longer will not leave any more; whoever it was for, a channel that is gone, too.
+
+    Nor will the end of an alert whose beginning was given up.
+    """
+    waiting = update(Delivery).where(Delivery.status == "waiting")
+    nobody = func.coalesce(Delivery.error, "no channel of this name took it up")
+    session.execute(waiting.where(Delivery.created_at < created_before).values(status="failed", error=nobody))
     session.execute(
-        update(Delivery)
-        .where(Delivery.status == "waiting", Delivery.created_at < created_before)
-        .values(status="failed", error=func.coalesce(Delivery.error, "no channel of this name took it up"))
+        waiting.where(_is_end_of_what_was_given_up())
+        .values(status="failed", error="that it fires was given up")
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _is_end_of_what_was_given_up() -> ColumnElement[bool]:
+    end, firing, given_up = aliased(News), aliased(News), aliased(Delivery)
+    return exists().where(
+        end.id == Delivery.news_id,
+        end.event == "resolved",
+        firing.alert_id == end.alert_id,
+        firing.event == "firing",
+        given_up.news_id == firing.id,
+        given_up.channel == Delivery.channel,
+        given_up.status == "failed",
     )
 
 
 def channels_told(session: Session, alert_id: str) -> set[str]:
-    """The channels that were given the alert's firing."""
+    """The channels that were given the alert's firing, and have not given it up."""
     query = select(Delivery.channel).join(News, News.id == Delivery.news_id)
-    return set(session.scalars(query.where(News.alert_id == alert_id, News.event == "firing")))
+    firing = (News.alert_id == alert_id, News.event == "firing", Delivery.status != "failed")
+    return set(session.scalars(query.where(*firing)))
 
 
 def is_firing_unrouted(session: Session, alert_id: str) -> bool:
@@ -63,12 +94,22 @@ def last_sent(session: Session, channel: str) -> datetime | None:
     return session.scalar(select(func.max(Delivery.sent_at)).where(Delivery.channel == channel))
 
 
-def claim(session: Session, channel: str, now: datetime, limit: int = 1000) -> list[tuple[str, News]]:
-    """Take up what waits for the channel, in order: a delivery's id and its news. Nobody else takes it for a while."""
+def claim(
+    session: Session, channel: str, now: datetime, *, group: timedelta = timedelta(), limit: int = 1000
+) -> list[tuple[str, News]]:
+    """Take up what waits for the channel, in order: a delivery's id and its news. Nobody else takes any for a while.
+
+    Nothing before the channel may be sent to, nor before its last message is `group` old.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite who writes is alone
+        session.execute(_LOCK, {"namespace": _NAMESPACE, "channel": channel})
+    last = last_sent(session, channel)
+    if channel not in channels_due(session, now) or (last is not None and now - last < group):
+        return []
     query = (
         select(Delivery, News)
         .join(News, News.id == Delivery.news_id)
-        .where(Delivery.channel == channel, Delivery.status == "waiting", Delivery.next_at <= now)
+        .where(Delivery.channel == channel, Delivery.status == "waiting")
         .order_by(Delivery.news_id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=Delivery)

@@ -9,7 +9,8 @@ The file (HOIST_NOTIFY_FILE, TOML, 0600) has one table for each channel:
     projects = ["shop"]                  # all of them where it is left out
     events = ["firing", "resolved"]      # all of them where it is left out
 
-`url_env = "OPS_URL"` takes the URL from the environment instead, `url_block = "ops-url"` from a Prefect Secret block.
+`url_env = "OPS_URL"` takes the URL from the environment instead, `url_block = "ops-url"` from a Prefect Secret block,
+which is read as a message leaves: a Prefect server that is slow or away keeps nothing from the other channels.
 """
 
 import asyncio
@@ -64,16 +65,19 @@ class ChannelsFile(Request):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with its URL, which is a secret: it is in no log and no row. `trouble`: why its URL is not known now."""
+    """A channel with its URL, which is a secret: it is in no log and no row. `url` None: it is in a Prefect block."""
 
     config: ChannelConfig
-    url: str = field(repr=False)
-    trouble: str | None = None
+    url: str | None = field(repr=False)
 
     @property
     def name(self) -> str:
         """What deliveries are recorded under."""
         return self.config.name
+
+    def find_url(self) -> str:
+        """Its URL, from the block where it is in one. Raises TransientTaskError."""
+        return self.url if self.url is not None else _read_block(self.config.url_block or "")
 
     def wants(self, event: str, level: str, project: str | None) -> bool:
         """Whether a piece of news is for it."""
@@ -86,10 +90,7 @@ class Channel:
 
 
 def load_channels(environ: Mapping[str, str] = os.environ) -> tuple[Channel, ...]:
-    """The channels of the file; none where no file is named. Raises PermanentTaskError, and never says a URL.
-
-    One whose Prefect block can't be read now is in trouble, and keeps nothing from the others.
-    """
+    """The channels of the file; none where no file is named. Raises PermanentTaskError, and never says a URL."""
     where = environ.get(NOTIFY_FILE)
     if not where:
         return ()
@@ -118,21 +119,14 @@ def _without_content(error: Exception) -> str:
 
 
 def _channel_of(config: ChannelConfig, path: Path, environ: Mapping[str, str]) -> Channel:
-    if config.url_block is None:
-        return Channel(config, _checked(config, path, config.url or environ.get(config.url_env or "", "")))
-    try:
-        url = _read_block(config.url_block)
-    except TransientTaskError as error:
-        return Channel(config, "", trouble=str(error))
-    return Channel(config, _checked(config, path, url))
-
-
-def _checked(config: ChannelConfig, path: Path, url: str) -> str:
+    if config.url_block is not None:
+        return Channel(config, None)
+    url = config.url or environ.get(config.url_env or "", "")
     if not url or not apprise.Apprise().add(url):
         raise PermanentTaskError(
             f"cannot use {path}: the URL of channel {config.name} is missing, or none that apprise knows"
         )
-    return url
+    return Channel(config, url)
 
 
 def _read_block(name: str) -> str:

@@ -86,6 +86,8 @@ def decide_alert(was: AlertState | None, seen: Observation | None, now: datetime
 
 
 def _by_sight(was: AlertState | None, seen: Observation, now: datetime, timing: Timing) -> Decision:
+    if was is not None and not was.firing and seen.holds and _is_too_long(was, seen, timing):
+        was = None  # nobody looked in between: that it held all the time is not known
     if was is None:
         if not seen.holds:
             return Decision(None, Reason.NOTHING)
@@ -97,6 +99,10 @@ def _by_sight(was: AlertState | None, seen: Observation, now: datetime, timing: 
     if not was.firing:
         return Decision(None, Reason.CAME_BACK)
     return _ended(replace(was, seen_at=seen.at, holds=False), now, timing)
+
+
+def _is_too_long(was: AlertState, seen: Observation, timing: Timing) -> bool:
+    return seen.at - was.seen_at > timedelta(seconds=timing.stale_after_s)
 
 
 def due_at(state: AlertState, timing: Timing) -> datetime | None:
@@ -117,7 +123,7 @@ def _by_time(was: AlertState | None, now: datetime, timing: Timing) -> Decision:
 def _waited(state: AlertState, now: datetime, timing: Timing, waiting: Reason) -> Decision:
     if now - (state.heard_at or state.since) < timedelta(seconds=timing.for_s):
         return Decision(state, waiting)
-    if now - state.held_at > timedelta(seconds=max(timing.stale_after_s, timing.for_s)):
+    if now - state.held_at > timedelta(seconds=timing.stale_after_s):
         return Decision(state, Reason.STALE)
     return Decision(replace(state, fired_at=now), Reason.FIRED)
 

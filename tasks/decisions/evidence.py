@@ -274,7 +274,9 @@ def _process_faults(wanted: Wanted, seen: Seen) -> Iterator[Verdict]:
     )
     if zombies:
         yield _not_yet(Reason.ZOMBIE, f"dead, and not collected by its parent: {_names(zombies)}")
-    old = () if wanted.reload_in_place else tuple(_older(roots, wanted.execution_started_at))
+    unchanged = wanted.container is not None and wanted.container.was_there
+    may_be_old = wanted.reload_in_place or unchanged
+    old = () if may_be_old else tuple(_older(roots, wanted.execution_started_at))
     if old:
         yield _not_yet(Reason.NOT_RESTARTED, f"started before the script: {_names(old)}")
 

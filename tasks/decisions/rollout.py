@@ -75,6 +75,7 @@ class Situation:
     approved: bool = False
     can_go_back: frozenset[str] = field(default=frozenset())
     going_back: bool = False
+    in_flight_back: tuple[str, ...] = ()
     cancelled: bool = False
     stopped: str | None = None
     paused_by: str | None = None
@@ -109,6 +110,8 @@ def decide_next(rules: Rules, now: Situation) -> Next:
     running = _clients(rules, now, "running")
     if running:
         return Next(Action.ROLL, "who is in flight is finished first", running)
+    if now.in_flight_back:
+        return Next(Action.ROLL_BACK, "who is being taken back is finished first", now.in_flight_back)
     if now.cancelled:
         return Next(Action.FINISH, "the deploy task was cancelled")
     if now.going_back:

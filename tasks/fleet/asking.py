@@ -17,7 +17,7 @@ from agent.wire.info import AgentInfo
 from db.models import Client, utc_now
 from db.session import Database
 from tasks.decisions.monitoring import decide_monitors
-from tasks.fleet.silence import AskedClient, mark
+from tasks.fleet.silence import AskedClient, ask_for, mark
 
 SHARD = 50
 AT_ONCE = 150
@@ -85,16 +85,16 @@ async def _ask_in_turn(round_: Round, client: AskedClient) -> Answer:
     async with round_.slots:
         if time.monotonic() > round_.deadline:
             return Answer(client.client_id, None)
-        return await _ask(client, round_.http, round_.ask_timeout_s)
+        return await _ask(round_, client)
 
 
-async def _ask(client: AskedClient, http: httpx.AsyncClient, ask_timeout_s: float) -> Answer:
+async def _ask(round_: Round, client: AskedClient) -> Answer:
     """Again, where it can't be reached at first: a lost packet makes nobody offline. Once, where it is offline already."""
-    api = AgentApi(http, client.url, client.token or "", client_id=client.client_id)
+    api = AgentApi(round_.http, client.url, client.token or "", client_id=client.client_id)
     attempts = 1 if client.was_online is False else 2
     for attempt in range(1, attempts + 1):
         try:
-            async with asyncio.timeout(ask_timeout_s):
+            async with asyncio.timeout(round_.ask_timeout_s):
                 info = await api.info()
             break
         except (TransientAgentError, TimeoutError) as error:
@@ -110,15 +110,21 @@ async def _ask(client: AskedClient, http: httpx.AsyncClient, ask_timeout_s: floa
             return Answer(client.client_id, True, error=str(error))
     if info.client_id != client.client_id:
         return Answer(client.client_id, False, error=f"the agent at its address is {info.client_id}'s")
-    return await _put_right(client, api, info, ask_timeout_s)
+    return await _put_right(round_, client, api, info)
 
 
-async def _put_right(client: AskedClient, api: AgentApi, info: AgentInfo, timeout_s: float) -> Answer:
+async def _put_right(round_: Round, client: AskedClient, api: AgentApi, info: AgentInfo) -> Answer:
     """It is there; whatever becomes of its monitors, the next round looks again."""
     done = 0
     try:
-        async with asyncio.timeout(timeout_s):
-            changes = decide_monitors(client.monitors, await api.monitors(), info.features, client.leave)
+        async with asyncio.timeout(round_.ask_timeout_s):
+            found = await api.monitors()
+            changes = decide_monitors(client.monitors, found, info.features, client.leave)
+            if (
+                changes.put or changes.delete
+            ):  # the round may have begun minutes ago, and a deployment ended since
+                client = await asyncio.to_thread(_read_anew, round_, client)
+                changes = decide_monitors(client.monitors, found, info.features, client.leave)
             for project_id, monitor in changes.put.items():
                 await api.put_monitor(project_id, monitor)
                 done += 1
@@ -129,6 +135,11 @@ async def _put_right(client: AskedClient, api: AgentApi, info: AgentInfo, timeou
         said = str(error) or "no answer in time"
         return Answer(client.client_id, True, done, f"cannot put its monitors right: {said}")
     return Answer(client.client_id, True, done)
+
+
+def _read_anew(round_: Round, client: AskedClient) -> AskedClient:
+    with round_.database.read() as session:
+        return ask_for(session, client, utc_now())
 
 
 def _write(round_: Round, answers: Sequence[Answer]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.history.dropping import keep_house, repeat_in_batches
@@ -31,13 +31,19 @@ def drop_by_age(database: Database, ages: Ages, now: datetime, ending: threading
         dropped[name] = repeat_in_batches(_some(key, condition), database, ending)
 
     drop("alerts", Alert.id, Alert.resolved_at < now - timedelta(days=ages.alerts))
-    routed = News.routed_at.is_not(None) & (News.at < now - timedelta(days=ages.news))
-    drop("news", News.id, routed)
+    drop("news", News.id, _is_old_news(now - timedelta(days=ages.news)))
     drop("silences", Silence.id, Silence.ends_at < now - timedelta(days=ages.alerts))
     drop("freezes", Freeze.id, Freeze.until < now - timedelta(days=ages.alerts))
     if ages.audit is not None:
         drop("audit entries", AuditEntry.id, AuditEntry.at < now - timedelta(days=ages.audit))
     return {name: count for name, count in dropped.items() if count}
+
+
+def _is_old_news(before: datetime) -> "ColumnElement[bool]":
+    """What was told, and whose alert is over for as long: who was told that it fires is told its end."""
+    fires = or_(Alert.resolved_at.is_(None), Alert.resolved_at >= before)
+    goes_on = exists().where(Alert.id == News.alert_id, fires)
+    return and_(News.routed_at.is_not(None), News.at < before, ~goes_on)
 
 
 def _some(

@@ -24,8 +24,8 @@ from db.secrets import load_secret_key
 from db.session import Database
 from tasks.executing import is_lower_fence
 from tasks.fleet.asking import NOTHING_SENT, ROUND, Round
-from tasks.fleet.unsettled import UNSETTLED, Unsettled, find_unsettled, moot, unsettled_query
-from tasks.outcomes import Outcome, failed_execution, result_of
+from tasks.fleet.unsettled import Unsettled, find_unsettled, is_unsettled, moot, unsettled_query
+from tasks.outcomes import RESULTS, Outcome, failed_execution, result_of
 from tasks.planning.controls import FINISHED, audit, ended_as, event_of
 from tasks.planning.telling import tell
 from tasks.proving import prove_version
@@ -155,14 +155,15 @@ def _record(database: Database, one: Unsettled, outcome: Outcome) -> bool:
         of = get_deploy_task(session, task_id, lock=True)
         row = result_of(session, task_id, work.client_id)
         execution_id = row.rollback.execution_id if row.rollback is not None else row.execution_id
-        if row.status not in UNSETTLED or execution_id != one.run.execution_id or of.status not in FINISHED:
+        if not is_unsettled(row) or execution_id != one.run.execution_id or of.status not in FINISHED:
             return False
         later = bool(moot(session, of, [row]))
         if later and not one.moot:
             return False  # it was proven by what is not there any more: the next round judges it anew
         told = replace(outcome, ran=outcome.ran and not later)
         one.book.record(session, task_id, one.release.operation, work, told, now=now)
-        row.ran = outcome.ran
+        if one.book is RESULTS:
+            row.ran = outcome.ran
         session.flush()
         _end_anew(session, of, work.client_id, outcome, now)
     return True

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -102,7 +102,14 @@ def find_to_ask(
     return sorted(asked, key=lambda one: order_of(was_online=one.was_online, client_id=one.client_id))
 
 
-def _installed(session: Session) -> Mapping[str, Sequence[_Installed]]:
+def ask_for(session: Session, client: AskedClient, now: datetime) -> AskedClient:
+    """The same client, with what it should be watching by now."""
+    mine = _installed(session, client.client_id).get(client.client_id, [])
+    monitors, leave = _wanted(client.client_id, mine, deploying_pairs(session, {client.client_id}, now))
+    return replace(client, monitors=monitors, leave=leave)
+
+
+def _installed(session: Session, client_id: str | None = None) -> Mapping[str, Sequence[_Installed]]:
     query = (
         select(Installation, Project, Version)
         .join(Project, Project.id == Installation.project_id)
@@ -112,6 +119,8 @@ def _installed(session: Session) -> Mapping[str, Sequence[_Installed]]:
         )
         .where(Installation.status.in_(("installed", "failed")))
     )
+    if client_id is not None:
+        query = query.where(Installation.client_id == client_id)
     found: dict[str, list[_Installed]] = defaultdict(list)
     for installation, project, version in session.execute(query):
         found[installation.client_id].append(_Installed(installation, project, version))
@@ -170,8 +179,17 @@ def _asked(
     *,
     reporting: bool,
 ) -> AskedClient:
+    monitors, leave = _wanted(client.client_id, mine, deploying)
+    token = secrets.decrypt(client.token_encrypted) if client.token_encrypted else None
+    return AskedClient(client.client_id, client.url, token, monitors, leave, client.online, reporting)
+
+
+def _wanted(
+    client_id: str, mine: Sequence[_Installed], deploying: Collection[tuple[str, str]]
+) -> tuple[dict[str, PutMonitor], frozenset[str]]:
+    """What it should be watching, and the projects to be left alone."""
     monitors: dict[str, PutMonitor] = {}
-    leave = {project_id for client_id, project_id in deploying if client_id == client.client_id}
+    leave = {project_id for whose, project_id in deploying if whose == client_id}
     for one in mine:
         version, installation = one.version, one.installation
         if version is None or installation.status == "failed":
@@ -187,7 +205,4 @@ def _asked(
             containers=one.project.type == "container",
             pods_in=_namespace_of(one.project),
         )
-    token = secrets.decrypt(client.token_encrypted) if client.token_encrypted else None
-    return AskedClient(
-        client.client_id, client.url, token, monitors, frozenset(leave), client.online, reporting
-    )
+    return monitors, frozenset(leave)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.documents.plan import PlannedClient
 from db.models import DeployResult, DeployTask, Installation, Lease, Project
+from db.queries.deploy_tasks import is_going_back
 from db.queries.versions import versions_by_name
 from db.secrets import SecretBox
 from tasks.errors import PermanentTaskError
@@ -62,18 +63,25 @@ def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[
 def unsettled_query(now: datetime) -> Select[DeployResult]:
     """Results of deploy tasks that have ended without anybody knowing what became of the client.
 
-    Running ones, too: a flow run that was cancelled in Prefect leaves them.
+    Running ones, too, forward or back: a flow run that was cancelled in Prefect leaves them.
     """
     return (
         select(DeployResult)
         .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
         .where(
-            DeployResult.status.in_(UNSETTLED),
-            DeployResult.execution_id.is_not(None),
+            or_(
+                DeployResult.status.in_(UNSETTLED) & DeployResult.execution_id.is_not(None),
+                DeployResult.rollback.is_not(None) & is_going_back(),
+            ),
             DeployTask.status.in_(FINISHED),
             DeployTask.finished_at > now - ASKED_FOR,
         )
     )
+
+
+def is_unsettled(row: DeployResult) -> bool:
+    """The same of a row that was read."""
+    return row.status in UNSETTLED or (row.rollback is not None and row.rollback.status == "running")
 
 
 def _ways_back(session: Session, of: DeployTask, rows: Mapping[str, DeployResult]) -> Sequence[PlannedClient]:

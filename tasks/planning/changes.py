@@ -1,6 +1,7 @@
 """Whether the fleet is still what a plan was made for, and planning anew where it is not."""
 
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import delete, select
@@ -48,6 +49,19 @@ def fleet_changes(session: Session, deploy_task: DeployTask, now: datetime | Non
         changes += _script_changes(planned, versions)
         changes += _recipe_changes(project, planned, versions, reached)
     return [*changes, *_name_changes(session, project, deploy_task, pending)]
+
+
+def changed_clients(
+    session: Session, deploy_task: DeployTask, client_ids: Container[str], now: datetime
+) -> dict[str, str]:
+    """Of these clients those that are no more what the plan was made for, and what changed; who is held is not told."""
+    members = read_members(session, deploy_task.project_id, now)
+    present = {member.candidate.client_id: replace(member.candidate, held=None) for member in members}
+    wanted = [one for one in deploy_task.plan.clients if one.client_id in client_ids]
+    said = {
+        one.client_id: list(_client_changes(one, present.get(one.client_id), retried=True)) for one in wanted
+    }
+    return {client_id: changes[0] for client_id, changes in said.items() if changes}
 
 
 def replan(session: Session, deploy_task: DeployTask, now: datetime, who: str) -> DeployTask:

@@ -6,12 +6,12 @@ Free of Prefect and of agents: the API and the flow call these in a transaction 
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from db.models import DeployResult, DeployTask, Freeze
 from db.queries.audit import append_audit
-from db.queries.deploy_tasks import Counts, counts_of, get_deploy_task
+from db.queries.deploy_tasks import Counts, clients_going_back, counts_of, get_deploy_task
 from db.queries.freezes import find_freeze
 from tasks.errors import FleetChangedError, FrozenError, LeaseHeldError, PlanningError, WrongStateError
 from tasks.planning.changes import UNSTARTED, fleet_changes
@@ -62,6 +62,8 @@ def begin_run(
     refuse_finished(task, "run")
     if is_unstarted(task):
         _check_fleet(session, task, False, now, holder)
+    if task.hold is not None and task.hold.kind == "freeze":
+        task.hold = None  # where it still lasts, this run finds it and waits anew
     fence = acquire_leases(session, task, holder, now, ttl_s)
     task.status, task.status_reason, task.finished_at = _running(task), None, None
     if task.started_at is None:
@@ -143,7 +145,8 @@ def request_cancel(session: Session, task: DeployTask, running: str, who: str, n
     refuse_finished(task, "cancel")
     task.cancel_running = running
     audit(session, task, "deploy_task.cancel", now, who, running=running)
-    if not _is_under_way(session, task, now) and not counts_of(session, task.id).running:
+    in_flight = counts_of(session, task.id).running or clients_going_back(session, task.id)
+    if not _is_under_way(session, task, now) and not in_flight:
         end_unstarted(session, task, f"cancelled by {who}", now)
     return task
 
@@ -198,9 +201,10 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         result.started_at = result.finished_at = result.duration_ms = result.exit_code = result.evidence = (
             None
         )
-        result.ran = result.rollback = None
+        result.rollback = None  # `ran` stays: what an earlier attempt has left there is there
     task.status, task.status_reason = "pending", None
     task.cancel_running = task.finished_at = task.hold = task.paused_by = None
+    task.going_back = False
     session.flush()
     left = counts_of(session, task.id)
     task.forgiven_failures = left.failed + left.unknown + left.rolled_back
@@ -250,16 +254,29 @@ def _check_fleet(session: Session, task: DeployTask, replan: bool, now: datetime
 
 
 def _skip_pending(session: Session, task: DeployTask, why: str, now: datetime) -> None:
+    """Those that an earlier attempt had changed, and that were to be tried again, are not as they were: failed."""
+    again = DeployResult.ran.is_(True)
+    _end_results(session, task, ("pending", "failed"), not_tried_again(why), now, again)
     _end_results(session, task, ("pending", "skipped"), why, now)
 
 
+def not_tried_again(why: str) -> str:
+    """What is said of a client whose attempt failed, and that the retry passed over."""
+    return f"not tried again: {why}; its attempt before had failed"
+
+
 def _end_results(
-    session: Session, task: DeployTask, change: tuple[str, str], why: str, now: datetime
+    session: Session,
+    task: DeployTask,
+    change: tuple[str, str],
+    why: str,
+    now: datetime,
+    *which: ColumnElement[bool],
 ) -> None:
     old, new = change
     session.execute(
         update(DeployResult)
-        .where(DeployResult.deploy_task_id == task.id, DeployResult.status == old)
+        .where(DeployResult.deploy_task_id == task.id, DeployResult.status == old, *which)
         .values(status=new, error=why[:2000], finished_at=now)
     )
 

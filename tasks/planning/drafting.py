@@ -206,10 +206,12 @@ def _cut(
     chosen: Sequence[Candidate], strategy: Strategy, members: Sequence[Member]
 ) -> tuple[tuple[str, ...], ...]:
     """Into waves. Raises PlanningError where keeping the label's groups apart takes too many of them, or nobody has it."""
-    groups = groups_of(members, strategy.spread_by)
+    places = {one.environment_id for one in chosen}
+    there = [one for one in members if one.candidate.environment_id in places]
+    groups = groups_of(there, strategy.spread_by)
     if strategy.spread_by is not None and not groups:
         raise PlanningError(
-            f"no client or target has the label {strategy.spread_by}: nobody would be kept apart",
+            f"no client or target there has the label {strategy.spread_by}: nobody would be kept apart",
             "strategy.spread_by",
         )
     largest = Counter(groups[one.client_id] for one in chosen if one.client_id in groups)

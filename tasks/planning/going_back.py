@@ -1,6 +1,6 @@
 """Taking clients of a deploy task back, each to the version that it came from: whether that can be, and with which script."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -65,11 +65,11 @@ def plan_back(project: Project, planned: PlannedClient, versions: Mapping[str, V
     )
 
 
-def ways_back(session: Session, task: DeployTask) -> dict[str, PlannedClient]:
+def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dict[str, PlannedClient]:
     """Whom of the deploy task's clients can be taken back now, and how.
 
     Something ran there and ended, it had a version before, it has not been taken back yet (or that is under way, or to be
-    tried again), and nobody put another version there since.
+    tried again), and nobody put another version there since. `again`: those, too, whom that was tried with, and did not work.
     """
     project = session.get_one(Project, task.project_id)
     planned = {one.client_id: one for one in task.plan.clients if one.from_version is not None}
@@ -81,7 +81,7 @@ def ways_back(session: Session, task: DeployTask) -> dict[str, PlannedClient]:
     able = [
         planned[result.client_id]
         for result, installation in rows
-        if result.client_id in planned and _is_ours(result, installation, planned[result.client_id])
+        if result.client_id in planned and _is_ours(result, installation, planned[result.client_id], again)
     ]
     versions = _versions(session, task.project_id, able)
     back: dict[str, PlannedClient] = {}
@@ -93,20 +93,25 @@ def ways_back(session: Session, task: DeployTask) -> dict[str, PlannedClient]:
     return back
 
 
-def try_again(session: Session, task: DeployTask) -> None:
-    """Have those taken back again where it did not work."""
+def try_again(session: Session, task: DeployTask, able: Container[str]) -> None:
+    """Of those that are `able` to, have them taken back again whom that did not work with."""
     for result in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id)):
-        if result.rollback is not None and result.rollback.ended_without_success:
-            result.rollback = result.rollback.again()
+        state = result.rollback
+        if state is not None and state.ended_without_success and result.client_id in able:
+            result.rollback = state.again()
     session.flush()
 
 
-def _is_ours(result: DeployResult, installation: Installation | None, planned: PlannedClient) -> bool:
+def _is_ours(
+    result: DeployResult, installation: Installation | None, planned: PlannedClient, again: bool
+) -> bool:
     if not result.ran or installation is None:
         return False
-    if result.rollback is not None and not result.rollback.is_open:
+    state = result.rollback
+    tried = state is not None and state.ended_without_success
+    if state is not None and not state.is_open and not (again and tried):
         return False
-    if result.rollback is not None and result.rollback.tries > 1:
+    if tried or (state is not None and state.tries > 1):
         in_between = installation.version == planned.from_version and installation.status == "failed"
         return in_between or installation.version == planned.to_version
     expected = planned.to_version if result.status == "success" else planned.from_version

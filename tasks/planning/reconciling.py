@@ -20,6 +20,9 @@ GRACE = timedelta(seconds=10)
 """Beyond the lease's end: the run's clock and this one's differ."""
 
 
+FREEZE_IS_OVER = "the freeze is over: its flow run is to begin"
+
+
 def pause_abandoned(session: Session, now: datetime, grace: timedelta = GRACE) -> list[str]:
     """Pause deploy tasks that are under way with nobody's lease behind them; answers their ids.
 
@@ -52,13 +55,22 @@ def mark_begun(session: Session, deploy_task_id: str, now: datetime) -> None:
         task.status = "pending" if task.hold is None else "paused"
         task.status_reason = "its time has come: its flow run is to begin"
     elif _waits_for_a_freeze(task):
-        task.hold, task.status_reason = None, "the freeze is over: its flow run is to begin"
+        task.status_reason = FREEZE_IS_OVER
+
+
+def put_off(session: Session, deploy_task_id: str, why: str) -> None:
+    """Its flow run could not begin, because another deploy task was quicker: it is due again, if it was to start by itself."""
+    task = get_deploy_task(session, deploy_task_id, lock=True)
+    if task.status == "pending" and task.request.schedule_type == "scheduled" and task.started_at is None:
+        task.status, task.status_reason = "scheduled", why[:1000]
+    elif _waits_for_a_freeze(task) and task.status_reason == FREEZE_IS_OVER:
+        task.status_reason = why[:1000]
 
 
 def _is_due(session: Session, task: DeployTask, now: datetime) -> bool:
     if task.status == "scheduled":
         return _starts_at(task) <= now
-    if not _waits_for_a_freeze(task):
+    if not _waits_for_a_freeze(task) or task.status_reason == FREEZE_IS_OVER:
         return False
     return find_freeze(session, task.project_id, environments_of(task), now) is None
 
@@ -76,10 +88,12 @@ def _starts_at(task: DeployTask) -> datetime:
 def refuse_due(session: Session, deploy_task_id: str, why: str, now: datetime) -> bool:
     """Say why a deploy task whose time has come is not started; answers whether that is news.
 
-    Once its time is over it ends, and nobody is started any more.
+    Once its time is over before it began, it ends.
     """
     task = get_deploy_task(session, deploy_task_id, lock=True)
-    over = task.request.schedule_to is not None and task.request.schedule_to <= now
+    over = (
+        task.request.schedule_to is not None and task.request.schedule_to <= now and task.started_at is None
+    )
     if over:
         end_unstarted(session, task, f"its time is over: {why}", now)
     elif task.status_reason == why[:1000]:

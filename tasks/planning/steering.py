@@ -52,9 +52,11 @@ def is_approved(task: DeployTask) -> bool:
 
 
 def pause(session: Session, task: DeployTask, who: str, now: datetime, comment: str = "") -> DeployTask:
-    """Start no further client until it is resumed; who is in flight is finished. Raises WrongStateError once it ended."""
+    """Start no further client until it is resumed; who is in flight is finished. Raises WrongStateError once it ended, and while it is rolled back."""
     task = get_deploy_task(session, task.id, lock=True)
     refuse_finished(task, "pause")
+    if task.going_back:
+        raise WrongStateError(f"cannot pause deploy task {task.id}: it is rolled back; a cancel ends that")
     task.paused_by = who
     audit(session, task, "deploy_task.pause", now, who, comment=comment)
     return task
@@ -102,15 +104,15 @@ def roll_back(session: Session, task: DeployTask, who: str, now: datetime, comme
     """
     task = get_deploy_task(session, task.id, lock=True)
     running = counts_of(session, task.id).running
-    try_again(session, task)
-    back = ways_back(session, task)
+    back = ways_back(session, task, again=True)
     if not back and not running:
         raise PlanningError(
             f"cannot roll deploy task {task.id} back: no client has what it brought, and a version to go back to"
         )
     task.going_back, task.paused_by, task.hold = True, None, None
     task.cancel_running = None  # the last word counts: a cancelled deploy task is rolled back too
-    if task.status in FINISHED:
+    try_again(session, task, back)
+    if task.status in (*FINISHED, "pending"):
         task.status, task.finished_at = "paused", None
         task.status_reason = f"{who} has it rolled back"
     audit(session, task, "deploy_task.rollback", now, who, comment=comment, clients=len(back))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 PROJECT, CLIENT, EXECUTION = "hoist.project", "hoist.client", "hoist.execution"
 VERSION, RESTART, STOP_TIMEOUT = "hoist.version", "hoist.restart_policy", "hoist.stop_timeout_s"
+RELEASE = "hoist.deploy_task"
 
 
 def labels_of(request: ContainerDeployRequest, client_id: str) -> dict[str, str]:
@@ -22,7 +23,7 @@ def labels_of(request: ContainerDeployRequest, client_id: str) -> dict[str, str]
         VERSION: request.version,
         RESTART: f"{policy.name}:{policy.max_retries}",
         STOP_TIMEOUT: str(request.deploy_config.stop_timeout_s),
-        "hoist.deploy_task": request.release_id,
+        RELEASE: request.release_id,
         "hoist.environment": request.environment,
     }
     return {name: value for name, value in labels.items() if value is not None}

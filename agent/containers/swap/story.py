@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from agent.containers.errors import EngineUnavailable
 from agent.containers.swap.choosing import in_the_way, kept_of, to_prune
+from agent.containers.swap.creating import RELEASE
 from agent.containers.swap.health import Health, has_been_checked, judge
 from agent.containers.swap.progress import Previous
 from agent.containers.swap.pulling import Pull
@@ -56,13 +57,18 @@ class Swap(Steps):
     # The steps, in their order.
 
     def _runs_already(self) -> DeployedContainer | None:
-        """Going back to what serves is done: a swap that failed has left it in its place."""
+        """Going back to what serves is done: a swap that failed has left it in its place.
+
+        Not where the deploy task that is taken back has brought it: then it is the same version, deployed anew.
+        """
         if self._request.operation != "rollback":
             return None
         running = [one for one in self._patiently(self._dock.own) if one.runs]
         if len(running) != 1 or running[0].version != self._request.version:
             return None
         there = running[0]
+        if self._request.release_id is not None and there.labels.get(RELEASE) == self._request.release_id:
+            return None
         seen = self._patiently(self._dock.inspect, there.container_id, there.name)
         self._notes.tell(f"{there.name} ({there.version}) runs: there is nothing to go back from")
         return DeployedContainer(
@@ -70,6 +76,7 @@ class Swap(Steps):
             container_name=there.name,
             image=seen["Config"]["Image"],
             image_id=seen["Image"],
+            was_there=True,
             restart_count=seen.get("RestartCount") or 0,
         )
 

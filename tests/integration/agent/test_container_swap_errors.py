@@ -309,6 +309,18 @@ def test_going_back_to_what_serves_already_changes_nothing(engine, tmp_path, gap
     assert sorted(box.image for box in engine.boxes.values()) == ["0.9", "1.0"]
     deployed = DeployedContainer.model_validate_json(paths.deployed.read_bytes())
     assert (deployed.container_name, deployed.image, deployed.replaced) == ("shop-prod-2", "1.0", None)
+    assert deployed.was_there
+
+
+def test_going_back_from_the_same_version_deployed_anew_is_a_start_of_the_kept_one(engine, tmp_path):
+    carry_out(engine, deploy(engine, tmp_path, "e0", "1.1", gap=False, release_id="first"))
+    carry_out(engine, deploy(engine, tmp_path, "e1", "1.1", gap=False, release_id="redeploy"))
+    (before,) = [key for key, box in engine.boxes.items() if box.state == "exited"]
+    paths = deploy(engine, tmp_path, "back", "1.1", gap=False, operation="rollback", release_id="redeploy")
+    carry_out(engine, paths)
+    assert (paths.read_status(), why_of(paths)) == (0, "")
+    assert [key for key, box in engine.boxes.items() if box.state == "running"] == [before]
+    assert DeployedContainer.model_validate_json(paths.deployed.read_bytes()).was_there is False
 
 
 def test_disk_that_stays_full_once_the_new_one_took_over_keeps_the_previous_one_from_nothing(

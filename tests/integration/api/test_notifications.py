@@ -23,15 +23,17 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class WebHook:
-    """Takes messages; answers `status`."""
+    """Takes messages; answers `status`, once it is open."""
 
     def __init__(self):
-        self.messages, self.status = [], 200
+        self.messages, self.status, self.open = [], 200, threading.Event()
+        self.open.set()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.open.wait(60)
                 if hook.status == 200:
                     hook.messages.append(json.loads(body))
                 self.send_response(hook.status)
@@ -246,12 +248,16 @@ def test_channel_whose_block_cannot_be_read_keeps_nothing_from_the_others(databa
     path.chmod(0o600)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         channels = load_channels({"HOIST_NOTIFY_FILE": str(path)})
-    assert [one.trouble is None for one in channels] == [True, False]
-    with database.write() as session:
-        alert = fire(session)
-    send_news(database, channels, NOW)
+        assert [one.url for one in channels] == [hook.url, None], "a block is read as a message leaves"
+        with database.write() as session:
+            alert = fire(session)
+        send_news(database, channels, NOW)
     assert hook.titles == [alert.title]
     assert deliveries(database) == [("ops", "sent", 1), ("boss", "waiting", 1)]
+    with database.read() as session:
+        errors = [row.error for row in session.query(Delivery).order_by(Delivery.id)]
+        assert errors[0] is None
+        assert errors[1].startswith("cannot read the Prefect block secret/no-such")
 
 
 def test_served_api_sends_by_itself_and_a_restarted_one_does_not_repeat(
@@ -293,6 +299,7 @@ def test_many_senders_at_once_send_each_piece_once(database, hook):
         sender.start()
     for sender in senders:
         sender.join(120)
+    send_news(database, channels, later(200))  # what a sender that lagged behind routed last
     assert deliveries(database).count(("c0", "sent", 1)) == 60
     assert set(deliveries(database)) == {(f"c{number}", "sent", 1) for number in range(3)}
     told = sum(int(title.split(" ")[0]) if " messages: " in title else 1 for title in hook.titles)

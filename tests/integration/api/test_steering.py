@@ -292,4 +292,4 @@ def test_pairs_are_kept_apart(operator, served, fleet):
     misspelled = {"waves": ["100%"], "spread_by": "pairs"}
     refused = operator.post("/release/tasks", json={**UPGRADE, "strategy": misspelled})
     assert_problem(refused, 422, field="strategy.spread_by")
-    assert "no client or target has the label pairs" in refused.json()["detail"]
+    assert "no client or target there has the label pairs" in refused.json()["detail"]

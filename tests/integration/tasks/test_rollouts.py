@@ -7,13 +7,15 @@ import pytest
 from prefect.client.orchestration import get_client
 from sqlalchemy import select
 
+from agent.wire.executions import ExecutionState
 from benchmarks.rollout.agents import Behaviour
 from db.errors import TransientDatabaseError
-from db.models import AuditEntry, Client, DeployTask, Environment, Freeze, News, utc_now
+from db.models import AuditEntry, Client, DeployResult, DeployTask, Environment, Freeze, News, utc_now
 from tasks import rolling
 from tasks.errors import NotAllowedError, PlanningError, WrongStateError
 from tasks.planning import steering
-from tasks.planning.controls import begin_start, prepare_retry, request_cancel
+from tasks.planning.controls import begin_start, prepare_retry, request_cancel, wants_run
+from tasks.planning.lease import acquire_leases
 from tasks.standing import read_situation
 from tests.integration.tasks.conftest import QUICK
 from tests.integration.tasks.test_upgrade_flow import run, until
@@ -460,3 +462,116 @@ async def test_database_that_is_away_for_a_moment_ends_no_run(quick_shop, monkey
     state = await run(quick_shop.plan())
     assert state.is_completed(), state.message
     assert len(asked) > 1
+
+
+async def test_retry_after_a_rollback_that_was_cancelled_goes_forward(quick_shop):
+    quick_shop.client("c8").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(failure_strategy="continue")
+    await run(task_id)
+    say(quick_shop, task_id, steering.roll_back)
+    with quick_shop.database.write() as session:  # what Prefect's Cancel leaves
+        task = session.get_one(DeployTask, task_id)
+        task.status, task.finished_at = "cancelled", utc_now()
+        prepare_retry(session, task, None, None, "ops", utc_now())
+    quick_shop.client("c8").behaviour = Behaviour()
+    assert (await run(task_id)).is_completed()
+    assert set(quick_shop.statuses(task_id).values()) == {"success"}
+
+
+async def test_client_that_another_deploy_task_has_changed_meanwhile_is_passed_over_at_its_turn(quick_shop):
+    """The run had died, and somebody brought another version to the rest; the one that goes on leaves that alone."""
+    task_id = quick_shop.plan(strategy={**STEPPED, "pause_after": [1]})
+    dying = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "wave")
+    dying.cancel()
+    await asyncio.wait({dying})
+    with quick_shop.database.write() as session:
+        for client in ("c2", "c3"):
+            session.merge(quick_shop.installations()[client]).version = "1.6"
+    say(quick_shop, task_id, steering.promote)
+    state = await run(task_id)
+    results = quick_shop.results(task_id)
+    assert {client: row.status for client, row in results.items()} == dict.fromkeys(results, "success") | {
+        "c2": "skipped",
+        "c3": "skipped",
+    }
+    assert results["c2"].error == "planned for another state: c2 has 1.6, not 1.4"
+    assert state.is_completed()
+    assert not quick_shop.client("c2").scripts_run
+
+
+async def test_rollback_that_was_under_way_when_its_deploy_task_was_cancelled_is_ended_with_it(quick_shop):
+    task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    assert (await run(task_id)).is_completed()
+    client = quick_shop.client("c1")
+    client.behaviour = Behaviour(lasts_s=120)
+    say(quick_shop, task_id, steering.roll_back)
+    dying = asyncio.create_task(run(task_id))
+    await until(lambda: len(client.scripts_run) == 2)
+    dying.cancel()
+    await asyncio.wait({dying})
+    with quick_shop.database.write() as session:
+        task = request_cancel(session, session.get_one(DeployTask, task_id), "kill", "ops", utc_now())
+        assert task.status == "paused", "its agent has to be told first"
+        assert wants_run(session, task, utc_now())
+    assert (await run(task_id)).is_cancelled()
+    row = quick_shop.results(task_id)["c1"]
+    assert (row.status, row.rollback.status) == ("failed", "failed")
+    assert client.executions[client.scripts_run[1]].state is ExecutionState.CANCELLED
+
+
+async def test_status_is_running_again_once_who_failed_is_back(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=1)
+    quick_shop.client("c2").behaviour = Behaviour(lasts_s=3)
+    strategy = {**STEPPED, "max_failures": 3}
+    task_id = quick_shop.plan(strategy=strategy, auto_rollback="failed")
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: quick_shop.client("c2").scripts_run)
+    assert quick_shop.task(task_id).status == "running"
+    await running
+
+
+async def test_client_whose_retry_is_passed_over_stays_failed(quick_shop):
+    """Its first attempt ran: what that left there is there."""
+    quick_shop.client("c8").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(failure_strategy="continue")
+    await run(task_id)
+    with quick_shop.database.write() as session:
+        task = prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "ops", utc_now())
+        task.status = "paused"  # as one that began, and whose run died
+        session.get_one(Client, "c8").held_reason = "its disk is full"
+    state = await run(task_id)
+    row = quick_shop.results(task_id)["c8"]
+    assert (row.status, row.ran) == ("failed", True)
+    assert row.error == "not tried again: held: its disk is full; its attempt before had failed"
+    assert state.name == "1 of 8 failed"
+
+
+async def test_client_that_was_never_sent_its_script_is_not_started_by_the_run_that_takes_back(quick_shop):
+    task_id = quick_shop.plan(strategy=STEPPED)
+    with quick_shop.database.write() as session:
+        task = session.get_one(DeployTask, task_id)
+        acquire_leases(session, task, "a dead run", utc_now() - timedelta(hours=1))
+        row = next(row for row in session.query(DeployResult) if row.client_id == "c1")
+        row.status, row.attempt, row.execution_id = "running", 1, f"{task_id}.c1.1.deploy"
+        row.started_at, task.status, task.started_at = utc_now(), "paused", utc_now()
+    say(quick_shop, task_id, steering.roll_back)
+    await run(task_id)
+    assert quick_shop.statuses(task_id) == dict.fromkeys(quick_shop.statuses(task_id), "skipped")
+    assert not any(client.scripts_run for client in quick_shop.fleet.clients.values())
+
+
+async def test_rolled_back_retry_that_could_not_begin_is_taken_back(quick_shop):
+    """Its clients were made pending for another try, which nothing began."""
+    quick_shop.client("c8").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(failure_strategy="continue")
+    await run(task_id)
+    with quick_shop.database.write() as session:
+        prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "ops", utc_now())
+        session.get_one(Client, "c8").held_reason = "for a look"
+    say(quick_shop, task_id, steering.roll_back)
+    assert quick_shop.task(task_id).status == "paused"
+    await run(task_id)
+    statuses = quick_shop.statuses(task_id)
+    assert statuses.pop("c8") == "failed"
+    assert set(statuses.values()) == {"rolled_back"}

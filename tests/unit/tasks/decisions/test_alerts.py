@@ -48,7 +48,20 @@ def test_never_fires_early_nor_on_what_was_seen_too_long_ago(steps, timing):
     for _, _, now, decision in lives(steps, timing):
         if decision.reason is Reason.FIRED:
             assert now - decision.state.since >= timedelta(seconds=timing.for_s)
-            assert now - decision.state.held_at <= timedelta(seconds=max(timing.stale_after_s, timing.for_s))
+            assert now - decision.state.held_at <= timedelta(seconds=timing.stale_after_s)
+
+
+def test_what_nobody_looked_at_for_too_long_has_not_held_all_the_time():
+    """CPU was high at 0 and at 60 s; then the agent was away for most of an hour."""
+    timing, began = Timing(for_s=3600, stale_after_s=180), T0
+    state = None
+    for second in (0, 60):
+        at = began + timedelta(seconds=second)
+        state = decide_alert(state, Observation(at, True), at, timing).state
+    hour = began + timedelta(seconds=3600)
+    assert decide_alert(state, None, hour, timing).reason is Reason.STALE
+    anew = decide_alert(state, Observation(hour, True), hour, timing)
+    assert (anew.reason, anew.state.since) == (Reason.STARTED, hour)
 
 
 @given(STEPS, TIMINGS)
@@ -82,6 +95,9 @@ def test_the_same_thing_seen_twice_is_one(steps, timing):
 @given(TIMINGS, st.integers(0, 10_000))
 def test_condition_that_goes_on_fires_when_it_is_due_by_time_alone(timing, start):
     state = decide_alert(None, Observation(at(start), True), at(start), timing).state
+    for second in range(60, int(timing.for_s), 60):
+        again = at(start + second)
+        state = decide_alert(state, Observation(again, True), again, timing).state
     due = due_at(state, timing)
     if timing.for_s:
         assert not state.firing
@@ -98,11 +114,12 @@ def test_back_within_a_second_is_heard_of_by_nobody():
     assert decide_alert(state, Observation(at(0.9), False), at(0.9), exits).reason is Reason.CAME_BACK
 
 
-def test_silent_client_s_old_high_load_does_not_fire_until_it_is_seen_again():
+def test_silent_client_s_old_high_load_does_not_fire_until_it_has_held_anew():
     timing = Timing(for_s=300, stale_after_s=180)
     state = AlertState(since=at(0), seen_at=at(60), held_at=at(60))
     assert decide_alert(state, None, at(900), timing).reason is Reason.STALE
-    assert decide_alert(state, Observation(at(900), True), at(900), timing).reason is Reason.FIRED
+    anew = decide_alert(state, Observation(at(900), True), at(900), timing)
+    assert (anew.reason, anew.state.since) == (Reason.STARTED, at(900))
     assert decide_alert(state, Observation(at(900), False), at(900), timing).reason is Reason.CAME_BACK
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from agent.wire.containers import ContainerInfo
 from agent.wire.executions import DeployedContainer
+from agent.wire.processes import ProcessInfo
 from tasks.decisions.evidence import Reason, Seen, Wanted, evidence_of, judge
 
 BEGAN = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -38,6 +39,27 @@ def _seen(after_s: float, *containers: ContainerInfo, up_s: float = 0) -> Seen:
 
 def _judge(seen: Seen, first: Seen | None = None, wanted: Wanted = WANTED):
     return judge(wanted, first, seen, seen.at)
+
+
+def test_what_served_before_a_rollback_that_changed_nothing_is_no_fault():
+    """Its processes are older than the rollback, and it may have restarted before."""
+    process = ProcessInfo(
+        pid=1,
+        name="app",
+        start_time=BEGAN - timedelta(days=1),
+        status="sleeping",
+        matched_by="app",
+        ppid=0,
+        is_root=True,
+    )
+    seen = replace(_seen(31, _container(restart_count=3), up_s=86_400), processes=(process,))
+    there = DEPLOYED.model_copy(update={"was_there": True, "restart_count": 3})
+    wanted = replace(WANTED, operation="rollback", rules=("app",), container=there)
+    assert _judge(seen, replace(seen, at=BEGAN), wanted).reason is Reason.HELD
+    anew = replace(wanted, container=DEPLOYED.model_copy(update={"restart_count": 3}))
+    assert _judge(seen, replace(seen, at=BEGAN), anew).reason is Reason.NOT_RESTARTED
+    again = replace(seen, containers=(_container(restart_count=4),))
+    assert _judge(again, seen, wanted).reason is Reason.CONTAINER_RESTARTED
 
 
 def test_container_that_runs_long_enough_by_its_own_hosts_clock_is_held_at_the_first_look():
