@@ -8,11 +8,11 @@ from sqlalchemy import select
 from db.documents.hold import HoldState
 from db.models import AuditEntry, DeployTask, Freeze, Lease, News
 from db.queries.deploy_tasks import get_deploy_task
-from tasks.errors import LeaseLostError
+from tasks.errors import LeaseHeldError, LeaseLostError
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_run
 from tasks.planning.lease import acquire_leases, renew_leases
-from tasks.planning.reconciling import GRACE, due_deploy_tasks, mark_begun, pause_abandoned
+from tasks.planning.reconciling import GRACE, due_deploy_tasks, mark_begun, pause_abandoned, put_off
 from tasks.planning.steering import hold_at
 from tests.builders import NOW, create_fleet, upgrade_request
 
@@ -101,9 +101,30 @@ def test_run_that_died_while_a_freeze_held_it_is_followed_by_another_once_that_i
         assert due_deploy_tasks(session, GONE) == [task.id]
         mark_begun(session, task.id, GONE)
         assert due_deploy_tasks(session, GONE) == []
-        assert (found.status, found.hold) == ("paused", None)
+        put_off(session, task.id, "another one was quicker")
+        assert due_deploy_tasks(session, GONE) == [task.id]
         assert begin_run(session, task, "run-2", GONE, TTL_S) == 2
-        assert found.status == "running"
+        assert (found.status, found.hold) == ("running", None)
+
+
+def test_scheduled_deploy_task_that_another_one_was_quicker_than_is_due_again(database):
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4", "b": "1.4"})
+        asked = {"schedule_type": "scheduled", "schedule_from": NOW, "auto_select_clients": False}
+        first, second = (
+            create_deploy_task(
+                session, upgrade_request(project, client_ids=[one], **asked), now=NOW, who="ann"
+            )
+            for one in ("a", "b")
+        )
+        for task in (first, second):
+            mark_begun(session, task.id, NOW)
+        begin_run(session, first, "run-1", NOW, TTL_S)
+        with pytest.raises(LeaseHeldError) as held:
+            begin_run(session, second, "run-2", NOW, TTL_S)
+        put_off(session, second.id, str(held.value))
+        assert (second.status, first.id in second.status_reason) == ("scheduled", True)
+        assert due_deploy_tasks(session, NOW) == [second.id]
 
 
 def test_run_that_is_at_work_by_then_keeps_its_status(database):

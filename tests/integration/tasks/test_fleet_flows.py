@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
 from sqlalchemy import delete, select, update
 
+from agent.client import agent_http_client
 from benchmarks.rollout.agents import Behaviour
 from db.models import Alert, Client, Installation, LatestContainerReport, News, utc_now
 from flows.heartbeat import heartbeat
 from flows.watch import watch
 from tasks.fleet import asking
 from tasks.fleet import heartbeat as round_of
+from tasks.fleet.silence import AskedClient
 
 
 async def beat(**values):
@@ -95,6 +98,21 @@ async def test_monitors_are_put_right(shop):
     assert shop.client("c2").monitors[shop.project_id]["version"] == "1.4"
     assert list(shop.client("c3").monitors) == [shop.project_id]
     assert "0 monitors put right" in (await beat()).message
+
+
+async def test_monitor_that_a_deployment_put_since_the_round_began_is_left(quick_shop):
+    """The round knows of nothing that is installed there: it was read minutes ago."""
+    await beat(ask_timeout_s=2)
+    client = quick_shop.client("c1")
+    watched = dict(client.monitors)
+    assert watched
+    row = client_rows(quick_shop)["c1"]
+    stale = AskedClient("c1", row.url, "token", {}, frozenset(), was_online=True, reporting=False)
+    async with agent_http_client() as http:
+        slots = asyncio.Semaphore(1)
+        round_ = asking.Round({"c1": stale}, quick_shop.database, http, 5, time.monotonic() + 60, slots)
+        assert await asking._ask_in_turn(round_, stale) == asking.Answer("c1", online=True)
+    assert client.monitors == watched
 
 
 async def test_monitor_of_an_adopted_version_that_nobody_registered_stays(quick_shop):

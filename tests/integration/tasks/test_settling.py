@@ -17,10 +17,13 @@ from db.models import (
     News,
     Project,
     Version,
+    utc_now,
 )
+from db.queries.alerts import deploying_pairs
 from flows.heartbeat import heartbeat
 from flows.upgrade import upgrade
 from tasks.fleet import heartbeat as round_of
+from tasks.planning.steering import roll_back
 from tests.builders import create_version
 
 
@@ -188,3 +191,50 @@ async def test_round_that_is_over_leaves_the_rest_to_the_next(quick_shop, monkey
         assert "outcomes settled" not in await beat()
     assert "1 outcomes settled" in await beat()
     assert quick_shop.statuses(task_id) == {"c1": "success"}
+
+
+async def going_back(shop, behaviour, *, until_sent=True):
+    """c1 was upgraded, and its rollback is under way when the deploy task ends: what Prefect's Cancel leaves."""
+    task_id = shop.plan(client_ids=["c1"], auto_select_clients=False)
+    await upgrade(deploy_task_id=task_id, return_state=True)
+    client = shop.client("c1")
+    client.behaviour = behaviour
+    with shop.database.write() as session:
+        roll_back(session, session.get_one(DeployTask, task_id), "ops", utc_now())
+    running = asyncio.create_task(upgrade(deploy_task_id=task_id, return_state=True))
+    while shop.results(task_id)["c1"].rollback is None or (until_sent and len(client.scripts_run) < 2):
+        await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with shop.database.write() as session:
+        task = session.get_one(DeployTask, task_id)
+        task.status, task.finished_at = "cancelled", utc_now()
+    return task_id
+
+
+async def test_rollback_that_a_cancelled_flow_run_left_in_flight_is_asked_for_too(shop):
+    task_id = await going_back(shop, Behaviour(lasts_s=1))
+    client = shop.client("c1")
+    with shop.database.read() as session:
+        assert ("c1", shop.project_id) in deploying_pairs(session, {"c1"}, utc_now()), "its exit is no alert"
+    await asyncio.wait_for(client.ended[client.scripts_run[1]].wait(), 20)
+    await beat()
+    row = shop.results(task_id)["c1"]
+    assert (row.status, row.rollback.status) == ("rolled_back", "success")
+    assert shop.installations()["c1"].version == "1.4"
+    with shop.database.read() as session:
+        assert deploying_pairs(session, {"c1"}, utc_now()) == set()
+
+
+async def test_rollback_that_was_never_started_can_be_asked_for_again(quick_shop):
+    task_id = await going_back(quick_shop, Behaviour(lasts_s=60))
+    client = quick_shop.client("c1")
+    client.executions.pop(client.scripts_run.pop())
+    client.behaviour = Behaviour()
+    await beat()
+    row = quick_shop.results(task_id)["c1"]
+    assert (row.status, row.rollback.status, row.ran) == ("failed", "failed", True)
+    with quick_shop.database.write() as session:
+        roll_back(session, session.get_one(DeployTask, task_id), "ops", utc_now())
+    await upgrade(deploy_task_id=task_id, return_state=True)
+    assert quick_shop.statuses(task_id) == {"c1": "rolled_back"}
