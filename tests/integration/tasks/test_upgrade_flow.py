@@ -205,8 +205,12 @@ async def test_failures_of_the_retry_itself_count(quick_shop):
 
     await run(task_id)
 
-    statuses = quick_shop.statuses(task_id)
-    assert [statuses[name] for name in ("c1", "c2", "c3", "c4")] == ["failed", "failed", "skipped", "skipped"]
+    results = quick_shop.results(task_id)
+    assert [results[name].status for name in ("c1", "c2", "c3", "c4")] == ["failed"] * 4
+    assert results["c2"].error == "the script exited 1"
+    for name in ("c3", "c4"):  # the retry ended before their turn: they are as their first attempt left them
+        assert results[name].error.startswith("not tried again: ")
+        assert len(quick_shop.client(name).scripts_run) == 1
 
 
 async def test_who_waits_for_its_agent_is_not_started_after_a_cancel(quick_shop, monkeypatch):
