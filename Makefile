@@ -40,7 +40,8 @@ test-unit: install ## the unit tests alone
 kubernetes: ## build the Kubernetes of the tests, once, into ~/.cache/hoist-kubernetes (4 to 10 minutes)
 	@nice -n 10 bash deployments/kubernetes/build.sh
 
-bench: install ## measure, with peers and the floor, into benchmarks/results
+bench: install ## measure, with peers and the floor, into benchmarks/results (as root, on a quiet machine)
+	@bash deployments/install-test-needs.sh bench
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock
 	@for bench in benchmarks/*/__main__.py; do $(BIN)/python -m "$$(dirname $$bench | tr / .)" || exit 1; done
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need beyond Python: PostgreSQL's server, systemd's binaries, a Docker engine, a Kubernetes, promtool, Chromium and
-# small tools. Installs or builds what is missing, with apt; where nothing is, it asks nobody and takes no time.
+# small tools; with the argument `bench` what the benchmarks need, too. Installs or builds what is missing, with apt; where
+# nothing is, it asks nobody and takes no time.
 set -euo pipefail
 missing=()
 need() { # PACKAGE COMMAND...: the package, where one of its commands is not there
@@ -24,6 +25,7 @@ need gcc gcc
 need curl curl
 need chromium chromium
 need openssl openssl
+if [ "${1-}" = bench ]; then need openssh-server sshd; fi
 if [ ${#missing[@]} -ne 0 ]; then
   command -v apt-get >/dev/null || { echo "install these first: ${missing[*]}" >&2; exit 1; }
   sudo=()
