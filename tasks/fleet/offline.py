@@ -10,7 +10,7 @@ from db.models import Alert, Client
 from db.queries.alerts import container_orphans, orphans, unreported
 from tasks.alerting import containers, processes
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
-from tasks.decisions.client_watching import OFFLINE, observe_client
+from tasks.decisions.client_watching import OFFLINE, STALE_AFTER_S, observe_client
 from tasks.decisions.pod_watching import TYPES as POD_TYPES
 
 NOT_REPORTED_FOR = timedelta(minutes=15)
@@ -41,8 +41,9 @@ def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: 
         place = Place(client.client_id, client.labels)
         alerts = [alert] if alert is not None else []
         if alert is None and not client.online:
-            # It has been offline since then: that is when waiting began.
-            alerts = apply_observations(session, place, [observed], [], Look(since, now, since))
+            # It has been offline since then: that is when waiting began, however long nobody watched.
+            seen_at = max(since, now - timedelta(seconds=STALE_AFTER_S))
+            alerts = apply_observations(session, place, [observed], [], Look(seen_at, now, since))
         apply_observations(session, place, [observed], alerts, Look(now, now))
     for client_id, alert in live.items():
         if client_id not in known:
