@@ -67,7 +67,7 @@ def test_who_watches_what_a_freeze_holds_is_told_that_it_goes_on_by_itself(hoist
 
 def test_options_of_a_careful_rollout_are_in_the_request(hoist, operator, task):
     for client in ("a", "b"):
-        hoist("client", "set", client, "--label", f"rack={client}")
+        hoist("client", "change", client, "--label", f"rack={client}")
     hoist(
         *(
             "plan",
