@@ -20,8 +20,7 @@ from tests.served_api import assert_problem
 REPORT = "/release/pod-report"
 TOKEN = "the-report-token-of-cluster-01"
 LIMIT = 8 * 1024 * 1024
-BOUND_S = 60
-"""What goes with the square of the pods takes hours; a busy machine takes half of this."""
+BOUND_S = 20
 """For what takes a second or two on an idle machine: tests share theirs."""
 
 
