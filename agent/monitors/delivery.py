@@ -172,7 +172,8 @@ class Delivery:
                 await self._reached.wait()
 
     def _next(self, passed_over: Collection[str]) -> tuple[Waiting, bytes] | None:
-        if len(self._spool) > IN_ORDER_UP_TO:
+        kept_back = sum(self._spool.count(stream) for stream in self._refused_streams.all())
+        if len(self._spool) - kept_back > IN_ORDER_UP_TO:
             newest = self._spool.newest(self._sent, passed_over)
             if newest is not None:
                 return newest

@@ -7,8 +7,9 @@ from agent.monitors.schedule import next_tick
 
 GATHER_S = 0.05
 """From what was noticed to the look: whole groups end together, and a parent reaps its child meanwhile."""
-CONFIRM_S = 1.2
-"""The release API calls it a restart when it is back within a second: this look, from the first on, tells it which it was."""
+CONFIRM_S = 0.95
+"""From the first look on: a second after the end, and before the release API, which waits for a second from the first
+look's report on, calls it an exit. What is back by then is a restart."""
 FOLLOWING_S = (0.5, CONFIRM_S, 2.0, 4.0, 8.0)
 """From the first look on, until what ended is back."""
 SHORTEST_GAP_S = 0.3

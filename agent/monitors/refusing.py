@@ -41,6 +41,10 @@ class RefusedStreams:
         refused = self._refused.get(stream)
         return refused.reason if refused else None
 
+    def all(self) -> set[str]:
+        """Those that were refused when they were tried last."""
+        return set(self._refused)
+
     def resting(self, now: float) -> set[str]:
         """Those that are not to be tried yet."""
         return {stream for stream, refused in self._refused.items() if refused.until > now}

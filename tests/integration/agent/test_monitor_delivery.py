@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.monitors.delivery import REFUSED_KEPT, Delivery
+from agent.monitors.delivery import IN_ORDER_UP_TO, REFUSED_KEPT, Delivery
 from agent.monitors.errors import TransientReportError
 from agent.monitors.sending import ReportSender
 from agent.monitors.spool import Spool
@@ -90,6 +90,24 @@ def test_news_of_others_leaves_at_once_while_a_project_is_refused_for_hours(tmp_
     assert spool.count("api") == 2
     # The refused one rests for a time of its own, which neither news nor what got through makes shorter.
     assert 2 * HOUR_S / 60 < len(sender.attempts_at) < 2 * HOUR_S / 20
+
+
+@pytest.mark.parametrize("is_known_refused", [False, True], ids=["found refused now", "tried again"])
+async def test_what_waits_for_a_refused_project_does_not_turn_the_order_of_others_around(
+    tmp_path, is_known_refused
+):
+    spool, sender = Spool(tmp_path), RefusingSender(b"api", of_its_project=True)
+    delivery = Delivery(spool, sender, lambda _low, _high: 0.0)
+    spool.append("api", b"api-0")
+    if is_known_refused:
+        await delivery.flush()
+    for number in range(IN_ORDER_UP_TO):
+        spool.append("api", b"api-%d" % (number + 1))
+    wanted = [b"shop-%d" % number for number in range(3)]
+    for body in wanted:
+        spool.append("shop", body)
+    await delivery.flush()
+    assert sender.sent == wanted
 
 
 async def _refused_until(spool, sender, refused_s):

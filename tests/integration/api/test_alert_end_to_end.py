@@ -1,6 +1,10 @@
 """A watched process dies, and a web hook hears of it: a real process, a real agent, the served API, both databases."""
 
+import contextlib
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -16,6 +20,8 @@ from tests.served_api import serve_api
 __all__ = ["hook"]
 
 TOKEN = "the-report-token-of-web-1"
+SLEEPS = "import time; time.sleep(600)"
+BACK_AFTER_S = 0.8
 TOLD_WITHIN_S, TRIES = 2.0, 4
 """A busy machine gets more than one try."""
 
@@ -35,10 +41,12 @@ def notify_file(hook: WebHook, tmp_path, monkeypatch):
     monkeypatch.setenv("HOIST_NOTIFY_FILE", str(path))
 
 
-def test_killed_process_is_told_within_seconds_once_and_its_return_too(
-    database, hook: WebHook, notify_file, tmp_path, processes: Processes
-):
-    rule = Rule(type="cmdline", pattern=f"hoist-alert-{tmp_path.name}", name="shop")
+@contextlib.contextmanager
+def watched_shop(
+    database, folder: Path, processes: Processes
+) -> Iterator[tuple[AgentProcess, str, Popen[bytes]]]:
+    """The client's agent, what its one process is matched by, and that process, which the release API knows."""
+    rule = Rule(type="cmdline", pattern=f"hoist-alert-{folder.name}", name="shop")
     config = ProcessConfig(rules=(rule,), collect_interval=5)
     with database.write() as session:
         project, _ = create_fleet(session, {"web-1": "1.4"})
@@ -46,31 +54,59 @@ def test_killed_process_is_told_within_seconds_once_and_its_return_too(
         session.query(Version).filter_by(version="1.4").one().process_config = config
     monitor = {"version": "1.4", "release_id": "r1", "process_config": config.model_dump(mode="json")}
     monitor["process_config"].pop("alert_for_s")
-    app = processes.python("import time; time.sleep(600)", rule.pattern)
+    app = processes.python(SLEEPS, rule.pattern)
     with serve_api(database) as api:
-        agent = AgentProcess(tmp_path, HOIST_AGENT_API_URL=api.url, HOIST_AGENT_API_TOKEN=TOKEN)
+        agent = AgentProcess(folder, HOIST_AGENT_API_URL=api.url, HOIST_AGENT_API_TOKEN=TOKEN)
         try:
             agent.start()
             assert agent.http.put(f"/v1/monitors/{project.id}", json=monitor).status_code == 200
             listed = lambda: api.operator.get("/release/projects/shop/processes").json()["clients"]
             wait_until(lambda: listed()[0]["status"] == "healthy")
-            told_after = []
-            while not told_after or (min(told_after) > TOLD_WITHIN_S and len(told_after) < TRIES):
-                if told_after:
-                    time.sleep(31)  # until what is told is a group's first message again
-                told_after.append(told_after_kill(app, hook))
-                agent.kill()
-                app = processes.python("import time; time.sleep(600)", rule.pattern)
-                agent.start()
-                wait_for_messages(hook, 2 * len(told_after))
+            yield agent, rule.pattern, app
         finally:
             agent.close()
+
+
+def test_killed_process_is_told_within_seconds_once_and_its_return_too(
+    database, hook: WebHook, notify_file, tmp_path, processes: Processes
+):
+    with watched_shop(database, tmp_path, processes) as (agent, pattern, first):
+        app = first
+        told_after = []
+        while not told_after or (min(told_after) > TOLD_WITHIN_S and len(told_after) < TRIES):
+            if told_after:
+                time.sleep(31)  # until what is told is a group's first message again
+            told_after.append(told_after_kill(app, hook))
+            agent.kill()
+            app = processes.python(SLEEPS, pattern)
+            agent.start()
+            wait_for_messages(hook, 2 * len(told_after))
     print(f"told {told_after} s after the kills")
     assert min(told_after) <= TOLD_WITHIN_S
     assert hook.titles == [
         "shop on web-1: process exit (shop)",
         "resolved: shop on web-1: process exit (shop)",
     ] * len(told_after)
+
+
+def test_process_that_is_back_within_a_second_is_told_as_one_restart(
+    database, hook: WebHook, notify_file, tmp_path, processes: Processes
+):
+    with watched_shop(database, tmp_path, processes) as (_, pattern, first):
+        app = first
+        for _ in range(TRIES):
+            before = len(hook.messages)
+            app.kill()
+            app.wait()
+            time.sleep(BACK_AFTER_S)
+            app = processes.python(SLEEPS, pattern)
+            wait_for_messages(hook, before + 1)
+            if "restart" in hook.titles[-1]:
+                break
+            wait_for_messages(hook, before + 2)  # the machine was too busy: the exit, and its end
+            time.sleep(31)
+        time.sleep(3)
+    assert hook.titles[before:] == ["shop on web-1: process restart (shop)"]
 
 
 def told_after_kill(app, hook: WebHook) -> float:

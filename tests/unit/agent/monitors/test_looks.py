@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.monitors.looks import BURST, CONFIRM_S, GATHER_S, REFILL_S, SHORTEST_GAP_S, Look, Looks
+from tasks.decisions.observed import EXIT_WAITS_S
 
 
 def run(looks: Looks, until: float, notices: list[float] = ()) -> list[tuple[float, Look]]:
@@ -33,6 +34,13 @@ def test_exit_is_looked_at_at_once_then_less_and_less_often_and_confirmed_after_
     assert [round(at - first, 6) for at, _ in made] == [0.0, 0.5, CONFIRM_S, 2.0, 4.0, 8.0]
     assert [look.confirms for _, look in made] == [False, False, True, False, False, False]
     assert [look.followed for _, look in made] == [True, True, True, True, True, False]
+
+
+def test_what_is_back_within_a_second_is_seen_before_it_is_called_an_exit():
+    made = run(Looks(60, 0.0), until=59, notices=[10.0])[1:]
+    confirmed_at = next(at for at, look in made if look.confirms)
+    assert 0.9 < confirmed_at - 10.0 <= 1.0
+    assert confirmed_at - made[0][0] < EXIT_WAITS_S
 
 
 def test_nothing_follows_once_it_is_settled():
