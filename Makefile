@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_JOBS ?= 4
+# A file's tests stay together, in a process with its own databases, engine and cluster.
+PYTEST := $(BIN)/pytest -q -n $(TEST_JOBS) --dist loadfile
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export PYTHONDONTWRITEBYTECODE := 1
@@ -24,18 +27,18 @@ check: install ## format, lint, types, layers, unit tests: under a minute
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy -p agent -p db -p tasks -p api -p flows
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/pytest -q tests/unit tests/guards
+	@$(PYTEST) tests/unit tests/guards
 
 format: install ## let ruff rewrite what it can
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
 test: install ## everything, on real databases, processes, systemd and Prefect; skips nothing
 	@bash deployments/install-test-needs.sh
-	@CI=true $(BIN)/pytest -q tests --ignore tests/e2e
-	@CI=true $(BIN)/pytest -q tests/e2e
+	@CI=true $(PYTEST) tests --ignore tests/e2e
+	@CI=true $(PYTEST) tests/e2e
 
 test-unit: install ## the unit tests alone
-	@$(BIN)/pytest -q tests/unit
+	@$(PYTEST) tests/unit
 
 kubernetes: ## build the Kubernetes of the tests, once, into ~/.cache/hoist-kubernetes (4 to 10 minutes)
 	@nice -n 10 bash deployments/kubernetes/build.sh
