@@ -1,13 +1,16 @@
 """Rollouts with everything real: a canary that is promoted, a way back, a start at its time, a flow that was only frozen."""
 
+import contextlib
 import os
 import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agent.wire.problems import LOWER_FENCE
 from deployments.demo.processes import wait_until
 from deployments.demo.release_api import ApiProblem
+from tests.e2e.late_requests import LateRequests
 from tests.e2e.shop import STRATEGY, Shop, flow_processes, flow_state
 
 
@@ -62,6 +65,33 @@ def test_scheduled_deploy_task_starts_by_itself(fleet):
     assert shop.serving("web-1") == "1.1"
 
 
+@contextlib.contextmanager
+def frozen_flow(fleet, flow_run_id):
+    """The flow run's process, stopped; it goes on at the end."""
+    pids = wait_until("flow process", lambda: flow_processes(fleet, flow_run_id))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def taken_over(shop, task_id, frozen):
+    """Another run has the deploy task, as soon as the frozen one's lease is over."""
+
+    def started():
+        try:
+            return shop.start(task_id)
+        except ApiProblem as problem:
+            if problem.status != 409:
+                raise
+            return None
+
+    assert wait_until("end of the frozen run's lease", started, timeout_s=60)["flow_run_id"] != frozen
+
+
 def test_flow_that_was_frozen_past_its_lease_can_do_nothing_when_it_wakes(fleet):
     shop = Shop(fleet, ("web-1", "web-2"))
     shop.put_1_0()
@@ -70,25 +100,9 @@ def test_flow_that_was_frozen_past_its_lease_can_do_nothing_when_it_wakes(fleet)
     task_id = shop.create(strategy=STRATEGY | {"waves": [1, "100%"]})
     frozen = shop.start(task_id)["flow_run_id"]
     shop.await_started("web-1")
-    pids = wait_until("flow process", lambda: flow_processes(fleet, frozen))
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-
-        def started():
-            try:
-                return shop.start(task_id)
-            except ApiProblem as problem:
-                if problem.status != 409:
-                    raise
-                return None
-
-        other = wait_until("end of the frozen run's lease", started, timeout_s=60)["flow_run_id"]
-        assert other != frozen
+    with frozen_flow(fleet, frozen):
+        taken_over(shop, task_id, frozen)
         ended = shop.ended(task_id)
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
     assert (ended["status"], ended["success_count"]) == ("completed", 2)
     before = shop.results(task_id)
     flow_state(fleet, frozen, timeout_s=120)
@@ -96,6 +110,37 @@ def test_flow_that_was_frozen_past_its_lease_can_do_nothing_when_it_wakes(fleet)
     ends = [one["action"] for one in shop.api.get("/audit", task_id=task_id)]
     assert ends.count("deploy_task.completed") == 1
     assert [shop.runs(client) for client in shop.clients] == [["install 1.0", "update 1.1"]] * 2
+
+
+@pytest.mark.parametrize("when", ["before the end", "after the end"])
+def test_request_of_a_frozen_flow_is_refused_by_the_agent_when_it_arrives(fleet, when):
+    shop = Shop(fleet, ("web-1",))
+    shop.put_1_0()
+    agent = fleet.agents["web-1"]
+    way = LateRequests(agent.url)
+    shop.api.patch("/clients/web-1", url=way.url, token=agent.token)
+    try:
+        shop.behave("web-1", "slow")
+        task_id = shop.create()
+        frozen = shop.start(task_id)["flow_run_id"]
+        assert way.kept.wait(90)
+        with frozen_flow(fleet, frozen):
+            taken_over(shop, task_id, frozen)
+            if when == "before the end":
+                shop.await_started("web-1")
+                answer = way.let_go()
+            ended = shop.ended(task_id)
+            if when == "after the end":
+                answer = way.let_go()
+    finally:
+        way.close()
+        shop.api.patch("/clients/web-1", url=agent.url, token=agent.token)
+    assert (answer.status_code, answer.json()["title"]) == (409, LOWER_FENCE)
+    assert (ended["status"], ended["success_count"]) == ("completed", 1)
+    before = shop.results(task_id)
+    flow_state(fleet, frozen, timeout_s=120)
+    assert shop.results(task_id) == before, "the new holder's result stands"
+    assert shop.runs("web-1") == ["install 1.0", "update 1.1"]
 
 
 def test_deploy_task_that_has_to_be_approved_waits_for_another_token(fleet):
