@@ -21,6 +21,8 @@ from db.history.forgetting import forget_project
 from db.ids import is_id
 from db.models import DeployTask, Environment, Installation, Project, Target, Version
 from db.queries import projects
+from db.queries.alerts import alerts_of_project
+from tasks.alerting.changing import end_alert
 
 router = APIRouter(prefix="/release/projects", tags=["projects"], route_class=StrictRoute)
 
@@ -102,12 +104,14 @@ def change_project(project: str, body: ProjectChange, call: Asked) -> Response:
 
 @router.delete("/{project}", status_code=204)
 def delete_project(project: str, call: Asked) -> Response:
-    """Delete a project that nothing refers to."""
+    """Delete a project that nothing refers to; its alerts end."""
     with call.database.write() as session:
         row = projects.get_project(session, project)
         _check_unreferenced(session, row)
         record(session, call, "project.delete", row.name, project_id=row.id)
         forget_project(session, row.id)
+        for alert in alerts_of_project(session, row.id):
+            end_alert(session, alert, call.now)
         session.delete(row)
     return Reply(204).response()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from db.history.dialects import insert_into, is_one_of, is_pair_of
@@ -189,39 +189,51 @@ def active_silences(session: Session, now: datetime) -> Sequence[Silence]:
 
 def orphans(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
     """Alerts of what is not installed (any more): nobody's report will end them."""
-    return _orphans(session, types, limit)
+    return _unresolved(session, types, limit, ~_is_installed())
 
 
 def container_orphans(
     session: Session, types: Collection[str], reported_before: datetime, limit: int = 500
 ) -> Sequence[Alert]:
     """Likewise of containers; those of a client that goes on reporting its containers are ended by its reports."""
-    reported = select(LatestContainerReport.client_id).where(
-        LatestContainerReport.client_id == Alert.client_id,
-        LatestContainerReport.received_at >= reported_before,
-    )
-    return _orphans(session, types, limit, ~reported.exists())
+    goes_on = _has_reported(LatestContainerReport, LatestContainerReport.received_at >= reported_before)
+    return _unresolved(session, types, limit, ~_is_installed(), ~goes_on)
 
 
-def _orphans(
+def pod_orphans(
+    session: Session, types: Collection[str], reported_before: datetime, limit: int = 500
+) -> Sequence[Alert]:
+    """Likewise of pods; those of what is installed, too, where the client has no newest report of any (any more)."""
+    goes_on = _has_reported(LatestPodReport, LatestPodReport.received_at >= reported_before)
+    nobody = ~_is_installed() | ~_has_reported(LatestPodReport)
+    return _unresolved(session, types, limit, nobody, ~goes_on)
+
+
+def _unresolved(
     session: Session, types: Collection[str], limit: int, *conditions: ColumnElement[bool]
 ) -> Sequence[Alert]:
-    there = select(Installation.id).where(
+    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), *conditions)
+    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def _is_installed() -> ColumnElement[bool]:
+    return exists().where(
         Installation.client_id == Alert.client_id,
         Installation.project_id == Alert.project_id,
-        or_(Installation.status == "installed", Installation.status == "failed"),
+        Installation.status.in_(("installed", "failed")),
     )
-    query = select(Alert).where(
-        Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists(), *conditions
-    )
-    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 
-def unreported(session: Session, types: Collection[str], limit: int = 500) -> Sequence[Alert]:
-    """Alerts about pods of clients that have no newest report of any (any more): nobody's report will end them."""
-    there = select(LatestPodReport.client_id).where(LatestPodReport.client_id == Alert.client_id)
-    query = select(Alert).where(Alert.resolved_at.is_(None), Alert.type.in_(types), ~there.exists())
-    return session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
+def _has_reported(
+    table: type[LatestContainerReport | LatestPodReport], *which: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    return exists().where(table.client_id == Alert.client_id, *which)
+
+
+def alerts_of_project(session: Session, project_id: str) -> Sequence[Alert]:
+    """A project's alerts that wait or fire, locked until the transaction's end."""
+    query = select(Alert).where(Alert.project_id == project_id, Alert.resolved_at.is_(None))
+    return session.scalars(query.order_by(Alert.id).with_for_update()).all()
 
 
 def _chunks(items: Iterable[T]) -> Iterable[list[T]]:

@@ -65,18 +65,19 @@ def _judge(
     containers: Sequence[ContainerInfo],
     config: ContainerConfig | None,
 ) -> None:
-    limits = _limits(config or ContainerConfig())
+    limits = _limits(config or ContainerConfig(), judging.stale_after_s(pair))
     if report.received_at - report.at > timedelta(seconds=limits.stale_after_s):
         return
     live = judging.live(pair)
     stops = [one for one in live if one.type == "container_stopped"]
     observed, memory = observe_containers(
         containers,
-        _KNOWN.validate_python(judging.memory(pair)),
+        _remembered(judging.memory(pair), report, containers),
         limits,
         live_stops={one.subject for one in stops},
         firing_stops={one.subject for one in stops if one.fired_at},
         deploying=pair in judging.deploying,
+        installed=pair in judging.installed,
         truncated=report.truncated,
     )
     if config is not None and not config.alert_on_exit:
@@ -109,12 +110,22 @@ def _configs(session: Session) -> dict[str, ContainerConfig]:
     return {project_id: config or ContainerConfig() for project_id, config in session.execute(query)}
 
 
-def _limits(config: ContainerConfig) -> Limits:
+def _limits(config: ContainerConfig, stale_after_s: float) -> Limits:
     return Limits(
         config.alert_on_high_cpu,
         config.alert_on_high_mem,
         float(config.alert_for_s),
+        stale_after_s,
     )
+
+
+def _remembered(
+    document: Mapping[str, Any], report: ContainersSeen, mine: Sequence[ContainerInfo]
+) -> ContainerMemory:
+    """Without what is there under a name that is not the project's (any more): it is not gone."""
+    others = {one.container_id for one in report.containers} - {one.container_id for one in mine}
+    known = _KNOWN.validate_python(document)
+    return {container_id: one for container_id, one in known.items() if container_id not in others}
 
 
 def _document_of(memory: ContainerMemory) -> dict[str, Any]:

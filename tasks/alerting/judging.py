@@ -4,12 +4,25 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.models import Alert, Client, Environment, Project, utc_now
-from db.queries.alerts import Pair, deploying_pairs, installed, live_alerts, memories, put_memories
+from agent.wire.processes import ProcessConfig
+from db.history.dialects import is_pair_of
+from db.models import Alert, Client, Environment, Project, Version, utc_now
+from db.queries.alerts import (
+    Installed,
+    Pair,
+    deploying_pairs,
+    installed,
+    live_alerts,
+    memories,
+    put_memories,
+)
 from tasks.alerting.changing import Look, Place, apply_observations
+from tasks.decisions.alerts import STALE_AFTER_S
 from tasks.decisions.observed import Observed
+from tasks.decisions.process_watching import MISSED_INTERVALS
 
 
 class Judging:
@@ -19,12 +32,18 @@ class Judging:
         self._session = session
         self._kind = kind
         self.installed = installed(session, pairs)
+        self.configs = _configs(session, self.installed)
         self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs}, utc_now())
         self._memories = memories(session, pairs, kind)
         self._learned: dict[Pair, dict[str, Any]] = {}
         self._live: dict[Pair, list[Alert]] = defaultdict(list)
         for alert in live_alerts(session, pairs, types):
             self._live[(alert.client_id or "", alert.project_id or "")].append(alert)
+
+    def stale_after_s(self, pair: Pair) -> float:
+        """When what was seen of the pair's containers or pods is too old: three reports late, three minutes at least."""
+        config = self.configs.get(pair, ProcessConfig())
+        return max(STALE_AFTER_S, float(MISSED_INTERVALS * config.collect_interval))
 
     def live(self, pair: Pair) -> list[Alert]:
         """The pair's alerts that wait or fire, as the reports before it in this batch left them."""
@@ -66,3 +85,17 @@ class Judging:
     def keep(self) -> None:
         """Write down what is remembered, once all of the batch is judged."""
         put_memories(self._session, self._kind, self._learned)
+
+
+def _configs(session: Session, there: Mapping[Pair, Installed]) -> dict[Pair, ProcessConfig]:
+    """What each pair's installed version says of its processes, and of how often all is reported."""
+    wanted = {(project_id, row.version) for (_, project_id), row in there.items()}
+    if not wanted:
+        return {}
+    whose = (Version.project_id, Version.version)
+    query = select(*whose, Version.process_config).where(
+        is_pair_of(session, whose, sorted(wanted)), Version.process_config.is_not(None)
+    )
+    by_version = {(project_id, version): config for project_id, version, config in session.execute(query)}
+    found = {pair: by_version.get((pair[1], row.version)) for pair, row in there.items()}
+    return {pair: config for pair, config in found.items() if config is not None}

@@ -56,7 +56,7 @@ def _judge(
     pods: Sequence[PodInfo],
     config: ProjectKubernetes | None,
 ) -> None:
-    limits = PodLimits(float(config.alert_for_s), config.alert_on_failure) if config else PodLimits()
+    limits = _limits(config or ProjectKubernetes(), judging.stale_after_s(pair))
     if report.received_at - report.at > timedelta(seconds=limits.stale_after_s):
         return
     live = judging.live(pair)
@@ -92,6 +92,10 @@ def _watched(session: Session, client_ids: Sequence[str]) -> set[Pair]:
 def _configs(session: Session) -> dict[str, ProjectKubernetes]:
     query = select(Project.id, Project.kubernetes_config).where(Project.kubernetes_config.is_not(None))
     return {project_id: config for project_id, config in session.execute(query) if config is not None}
+
+
+def _limits(config: ProjectKubernetes, stale_after_s: float) -> PodLimits:
+    return PodLimits(float(config.alert_for_s), config.alert_on_failure, stale_after_s)
 
 
 def _memory_of(document: Mapping[str, Any]) -> PodMemory:

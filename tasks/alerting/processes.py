@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig, ProcessInfo
-from db.history.dialects import is_pair_of
-from db.models import Version
-from db.queries.alerts import Installed, Pair
+from db.queries.alerts import Pair
 from tasks.alerting.changing import Look
 from tasks.alerting.judging import Judging
 from tasks.decisions.process_watching import MISSED_INTERVALS, ProcessMemory, observe_processes
@@ -56,9 +53,8 @@ def judge_processes(session: Session, reports: Sequence[ProcessesSeen]) -> None:
     if not reports:
         return
     judging = Judging(session, [one.pair for one in reports], KIND, TYPES)
-    configs = _configs(session, judging.installed)
     for report in reports:
-        config = configs.get(report.pair, ProcessConfig())
+        config = judging.configs.get(report.pair, ProcessConfig())
         if _is_fresh(report, config):
             _judge(judging, report, config)
     judging.keep()
@@ -81,19 +77,6 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
     )
     judging.apply(report.pair, observed, Look(report.at, report.received_at))
     judging.remember(report.pair, _document_of(memory))
-
-
-def _configs(session: Session, there: Mapping[Pair, Installed]) -> dict[Pair, ProcessConfig]:
-    wanted = {(project_id, row.version) for (_, project_id), row in there.items()}
-    if not wanted:
-        return {}
-    whose = (Version.project_id, Version.version)
-    query = select(*whose, Version.process_config).where(
-        is_pair_of(session, whose, sorted(wanted)), Version.process_config.is_not(None)
-    )
-    by_version = {(project_id, version): config for project_id, version, config in session.execute(query)}
-    found = {pair: by_version.get((pair[1], row.version)) for pair, row in there.items()}
-    return {pair: config for pair, config in found.items() if config is not None}
 
 
 def _memory_of(document: Mapping[str, Any]) -> ProcessMemory:

@@ -7,7 +7,7 @@ Sent at least once: a sender that dies between the sending and the writing of it
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timedelta
@@ -127,7 +127,7 @@ def route_news(session: Session, channels: Sequence[Channel | PrefectEvents], no
         wanting = [
             channel.name
             for channel in channels
-            if channel.wants(one.event, one.level, names.get(one.project_id or ""))
+            if channel.wants(one.event, one.level, _project_of(session, one, names))
         ]
         told = _who_is_told(session, one, wanting, silencing)
         if told is not None:
@@ -175,7 +175,7 @@ def emit_events(database: Database, events: PrefectEvents, now: datetime) -> int
     with database.write() as session:
         names = {row.id: row.name for row in session.execute(select(Project.id, Project.name))}
         taken = [
-            (delivery_id, event_of(one, _alert_of(session, one), names.get(one.project_id or "")))
+            (delivery_id, event_of(one, _alert_of(session, one), _project_of(session, one, names)))
             for delivery_id, one in queries.claim(session, events.name, now, limit=MOST_EVENTS)
         ]
     if not taken:
@@ -184,6 +184,14 @@ def emit_events(database: Database, events: PrefectEvents, now: datetime) -> int
     took = timedelta(seconds=time.monotonic() - began)
     _write_down(database, events.name, [delivery_id for delivery_id, _ in taken], failure, now, took=took)
     return 0 if failure else len(taken)
+
+
+def _project_of(session: Session, news: News, names: Mapping[str, str]) -> str | None:
+    """Its project's name; of one that was deleted, as the alert has it."""
+    if news.project_id is None or news.project_id in names:
+        return names.get(news.project_id or "")
+    alert = _alert_of(session, news)
+    return alert.labels.get("project") if alert is not None else None
 
 
 def _alert_of(session: Session, one: News) -> Alert | None:

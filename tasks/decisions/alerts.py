@@ -28,13 +28,16 @@ class Reason(StrEnum):
     STALE = "stale"  # it would fire by time alone, but nothing has been seen of it for too long
 
 
+STALE_AFTER_S = 180.0
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds: how long a condition holds before it fires, how long it keeps firing, when what was seen is too old."""
 
     for_s: float = 0.0
     keep_firing_s: float = 0.0
-    stale_after_s: float = 180.0
+    stale_after_s: float = STALE_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)

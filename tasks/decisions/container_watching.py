@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent.wire.containers import ContainerInfo
-from tasks.decisions.alerts import Timing
+from tasks.decisions.alerts import STALE_AFTER_S, Timing
 from tasks.decisions.observed import (
     EXIT_WAITS_S,
     LOAD_HELD_S,
@@ -19,17 +19,23 @@ from tasks.decisions.observed import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A project's `container_config`: percent of one core, percent of the container's memory, seconds."""
+    """A project's `container_config`: percent of one core, percent of the container's memory, seconds.
+
+    `stale_after_s`: when what was seen is too old.
+    """
 
     cpu: float | None = None
     memory: float | None = None
     held_s: float = LOAD_HELD_S
-    stale_after_s: float = 180.0
+    stale_after_s: float = STALE_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A container as it was seen last. `deployed`: Hoist put it there."""
+    """A container as it was seen last; one that is missed stays known when it is gone. `deployed`: Hoist put it there.
+
+    `running`: or it did as a deploy task began that is still at work, and no container of Hoist's has run since.
+    """
 
     container_id: str
     name: str
@@ -45,12 +51,13 @@ ContainerMemory = Mapping[str, Known]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A container now and before, and what the rest of the report says of it."""
+    """A container now and before, and what the rest of the report says of it. `served`: one of Hoist's runs."""
 
     name: str
     now: ContainerInfo | None
     before: Known | None
     replaced: bool
+    served: bool
     firing_stops: Collection[str] = field(default=())
 
     @property
@@ -70,38 +77,50 @@ def observe_containers(
     live_stops: Collection[str],
     firing_stops: Collection[str],
     deploying: bool,
+    installed: bool = True,
     truncated: bool = False,
 ) -> tuple[list[Observed], ContainerMemory]:
     """Every condition of every container that the project has, or had at the last look; and what to remember.
 
     `live_stops`, `firing_stops`: names whose stop waits or fires, or fires. One that another has taken the place of is
     not missed: Hoist's next deployment, or anybody's container of the same name. Nor is one that may have been left out
-    of a report that was cut (`truncated`): it is remembered as it was.
+    of a report that was cut (`truncated`): it is remembered as it was. What is gone is missed for as long as nothing of
+    Hoist's runs; where the project is not `installed`, at one look, and not at all if Hoist had put it there.
     """
     now = {one.container_id: one for one in containers}
     running = _Running(containers)
     observed: list[Observed] = []
+    after: dict[str, Known] = {}
     for container_id in sorted({*now, *memory}):
         here, before = now.get(container_id), memory.get(container_id)
         name = here.container_name if here is not None else memory[container_id].name
-        look = _Look(name, here, before, running.replace(name, before, here), firing_stops)
+        replaced = running.replace(name, before, here)
+        look = _Look(name, here, before, replaced, running.any_of_hoist, firing_stops)
         if here is None and truncated:
-            observed.append(replace(_stopped(look, live_stops, deploying, limits), holds=None))
+            observed.append(_stopped(look, None, limits))
+            after[container_id] = memory[container_id]
             continue
-        observed.append(_stopped(look, live_stops, deploying, limits))
+        missed = _is_missed(look, live_stops, installed=installed)
+        observed.append(_stopped(look, None if deploying else missed, limits))
         observed.append(_restarted(look, deploying, limits))
         if here is not None:
             observed.extend(_health_and_loads(here, deploying, limits))
-    known = {one.container_id: _known(one, memory) for one in containers}
-    return _one_of_each(observed), {**memory, **known} if truncated else known
+        known = _known(look, missed=missed and not look.served, deploying=deploying)
+        if known is not None:
+            after[container_id] = known
+    return _one_of_each(observed), after
 
 
-def _known(one: ContainerInfo, memory: ContainerMemory) -> Known:
-    before = memory.get(one.container_id)
+def _known(look: _Look, *, missed: bool, deploying: bool) -> Known | None:
+    """What to remember, None: nothing. `missed`: and nothing of Hoist's runs."""
+    one, before = look.now, look.before
+    ran_on = deploying and missed and look.ran  # it is missed once that is over, if it still doesn't run
+    if one is None:
+        return replace(before, running=ran_on) if before is not None and missed else None
     return Known(
         one.container_id,
         one.container_name,
-        one.state in ("running", "paused", "restarting"),
+        look.runs or ran_on,
         one.restart_count if one.restart_count is not None else (before.restarts if before else 0),
         one.started_at,
         one.project_id is not None,
@@ -116,6 +135,11 @@ class _Running:
         self._names = Counter(one.container_name for one in running)
         self._deployed = sum(one.project_id is not None for one in running)
 
+    @property
+    def any_of_hoist(self) -> bool:
+        """Whether one runs that Hoist put there."""
+        return self._deployed > 0
+
     def replace(self, name: str, before: Known | None, here: ContainerInfo | None) -> bool:
         """Whether another container than this one runs in its stead."""
         itself = here is not None and here.state == "running"
@@ -125,14 +149,19 @@ class _Running:
         return before is not None and before.deployed and self._deployed > of_hoist
 
 
-def _stopped(look: _Look, live: Collection[str], deploying: bool, limits: Limits) -> Observed:
-    missed = not look.runs and not look.replaced and (look.ran or look.name in live)
+def _is_missed(look: _Look, live: Collection[str], *, installed: bool) -> bool:
+    if look.runs or look.replaced:
+        return False
+    if look.now is None and look.before is not None and (look.served or not installed):
+        return look.ran and not look.before.deployed
+    return look.ran or look.name in live
+
+
+def _stopped(look: _Look, holds: bool | None, limits: Limits) -> Observed:
     timing = Timing(for_s=EXIT_WAITS_S, stale_after_s=limits.stale_after_s)
     code = look.now.exit_code if look.now is not None else None
     how = "is gone" if look.now is None else f"is {look.now.state}" + ("" if code is None else f" ({code})")
-    return Observed(
-        "container_stopped", look.name, None if deploying else missed, timing, f"container {look.name} {how}"
-    )
+    return Observed("container_stopped", look.name, holds, timing, f"container {look.name} {how}")
 
 
 def _restarted(look: _Look, deploying: bool, limits: Limits) -> Observed:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent.wire.pods import PodInfo
-from tasks.decisions.alerts import Timing
+from tasks.decisions.alerts import STALE_AFTER_S, Timing
 from tasks.decisions.observed import LOAD_HELD_S, LOAD_KEPT_S, RESTART_KEPT_S, Observed
 from tasks.decisions.pod_reports import Coverage
 from tasks.decisions.pod_troubles import restart_of, subject_of, trouble_of
@@ -20,11 +20,11 @@ LEAVING = "Terminating"
 
 @dataclass(frozen=True, slots=True)
 class PodLimits:
-    """A project's `kubernetes_config`, as far as its pods are judged by it. Seconds."""
+    """A project's `kubernetes_config`, as far as its pods are judged by it; when what was seen is too old. Seconds."""
 
     not_ready_s: float = LOAD_HELD_S
     failures: bool = True
-    stale_after_s: float = 180.0
+    stale_after_s: float = STALE_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)

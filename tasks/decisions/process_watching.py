@@ -56,11 +56,12 @@ def observe_processes(
         same_release = release_id == memory.release_id
         anew = _started_anew(before, now) and same_release and rule.name not in firing_exits
         roots[rule.name] = now or before
-        unjudged = deploying or (looked_for is not None and rule.name not in looked_for)
+        known = looked_for is None or rule.name in looked_for
+        unjudged = deploying or not known
         if config.alert_on_exit:
             observed.append(_exit(rule.name, None if unjudged else not mine, stale_s))
             observed.append(_restart(rule.name, None if unjudged else anew, stale_s))
-        observed.extend(_loads(config, rule.name, mine, stale_s))
+        observed.extend(_loads(config, rule.name, mine, stale_s, gone=known and not mine))
     return observed, ProcessMemory(release_id, roots)
 
 
@@ -83,15 +84,19 @@ def _restart(rule: str, holds: bool | None, stale_s: float) -> Observed:
     return Observed("process_restart", rule, holds, timing, f"{rule} was started anew")
 
 
-def _loads(config: ProcessConfig, rule: str, mine: Sequence[ProcessInfo], stale_s: float) -> list[Observed]:
+def _loads(
+    config: ProcessConfig, rule: str, mine: Sequence[ProcessInfo], stale_s: float, *, gone: bool
+) -> list[Observed]:
+    """The highest of the rule's processes; what is `gone` uses nothing, what was not measured is not judged."""
     held_s = float(config.alert_for_s if config.alert_for_s is not None else LOAD_HELD_S)
     timing = Timing(for_s=held_s, keep_firing_s=min(LOAD_KEPT_S, held_s), stale_after_s=stale_s)
+    unmeasured = 0.0 if gone else None
     limits = (
         ("process_cpu_high", config.alert_on_high_cpu, [one.cpu_percent for one in mine]),
         ("process_memory_high", config.alert_on_high_mem, [one.memory_pct for one in mine]),
     )
     return [
-        above(kind, rule, max((one for one in values if one is not None), default=None), limit, timing)
+        above(kind, rule, max((one for one in values if one is not None), default=unmeasured), limit, timing)
         for kind, limit, values in limits
         if limit is not None
     ]

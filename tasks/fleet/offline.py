@@ -7,14 +7,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client
-from db.queries.alerts import container_orphans, orphans, unreported
+from db.queries.alerts import container_orphans, orphans, pod_orphans
 from tasks.alerting import containers, processes
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
 from tasks.decisions.client_watching import OFFLINE, STALE_AFTER_S, observe_client
 from tasks.decisions.pod_watching import TYPES as POD_TYPES
 
 NOT_REPORTED_FOR = timedelta(minutes=15)
-"""A client that reported no containers for so long ends no alert of them itself."""
+"""A client that reported no containers, or no pods, for so long ends no alert of them itself."""
 
 
 def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: float = 0.0) -> int:
@@ -52,11 +52,12 @@ def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: 
 
 
 def end_orphans(session: Session, now: datetime) -> int:
-    """Alerts of what is not installed any more end, and of pods that nobody reports; answers how many."""
+    """Alerts of what is not installed any more, and that no report will end, end; answers how many."""
+    reported_before = now - NOT_REPORTED_FOR
     found = [
         *orphans(session, processes.TYPES),
-        *container_orphans(session, containers.TYPES, now - NOT_REPORTED_FOR),
-        *unreported(session, POD_TYPES),
+        *container_orphans(session, containers.TYPES, reported_before),
+        *pod_orphans(session, POD_TYPES, reported_before),
     ]
     for alert in found:
         end_alert(session, alert, now)

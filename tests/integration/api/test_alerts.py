@@ -244,6 +244,17 @@ def test_load_is_an_alert_once_it_has_lasted(operator, served, agent, fleet):
     assert waiting(served) == 1, "five minutes, unless told otherwise"
 
 
+def test_load_of_a_process_that_is_gone_is_over(operator, served, agent, fleet):
+    with served.database.write() as session:
+        watch(session, alert_on_exit=False, alert_on_high_cpu=50, alert_on_high_mem=50, alert_for_s=0)
+    say(agent, fleet, process(cpu_percent=80.0, memory_pct=60.0))
+    assert [one["status"] for one in alerts(operator)] == ["firing", "firing"]
+    say(agent, fleet, unmatched_rules=[])
+    assert [one["status"] for one in alerts(operator)] == ["firing", "firing"], "it was not looked for"
+    say(agent, fleet)
+    assert [one["status"] for one in alerts(operator)] == ["resolved", "resolved"]
+
+
 def test_limit_that_is_taken_away_ends_its_alert(operator, served, agent, fleet):
     with served.database.write() as session:
         watch(session, alert_on_high_cpu=50, alert_for_s=0)

@@ -9,16 +9,24 @@ from sqlalchemy import func, select
 
 from db.ids import new_id
 from db.models import (
+    Alert,
     AlertMemory,
     Client,
     ContainerReportRow,
     LatestContainerReport,
     LatestProcessReport,
+    News,
     ProcessReportRow,
     ProcessSet,
     Target,
 )
-from tests.builders import create_environment, create_project, create_target
+from tests.builders import (
+    create_container_project,
+    create_environment,
+    create_project,
+    create_target,
+    make_alert,
+)
 from tests.served_api import ServedApi
 
 PATIENCE_S = 60
@@ -53,8 +61,12 @@ def post_processes(api, client, project, **fields):
     return api.post("/release/process-report", json=said)
 
 
-def post_containers(api, client):
-    said = {"client_id": client, "containers": [], "reported_at": datetime.now(UTC).isoformat()}
+def post_containers(api, client, *containers):
+    said = {
+        "client_id": client,
+        "containers": list(containers),
+        "reported_at": datetime.now(UTC).isoformat(),
+    }
     return api.post("/release/container-report", json=said)
 
 
@@ -103,6 +115,32 @@ def test_project_takes_its_reports_along_and_leaves_the_others(served, database,
     assert [rows(database, table) for table in PER_CONTAINER] == [2, 2], "they are the clients'"
     assert post_processes(served.operator, "c1", shop).status_code == 404
     assert post_processes(served.operator, "c1", api).status_code == 202
+
+
+def test_alerts_of_a_deleted_project_end_and_are_told_while_its_client_reports_on(served, database, projects):
+    with database.write() as session:
+        boxes, other = create_container_project(session, "boxes"), projects[1]
+        session.add(make_alert("process_exit", "critical", project_id=boxes.id, fired=False))
+        session.add(make_alert("process_exit", "critical", project_id=other.id))
+    sick = {"container_id": "1" * 64, "container_name": "boxes-1", "image": "boxes:1", "status": "Up 2 hours"}
+    sick |= {"state": "running", "health": "unhealthy", "created_at": "2026-01-01T00:00:00Z"}
+    api = served.operator
+    assert post_containers(api, "c1", sick).status_code == 202
+    fired = api.get("/release/alerts", params={"status": "firing", "project_id": "boxes"}).json()
+    assert [one["type"] for one in fired] == ["container_unhealthy"]
+
+    delete_project(served, boxes)
+
+    assert post_containers(api, "c1", sick).status_code == 202
+    left = api.get("/release/alerts", params={"status": "firing"}).json()
+    assert [one["project_id"] for one in left] == [other.id]
+    assert rows(database, Alert, project_id=boxes.id) == 1, "nobody was told of the one that waited"
+    with database.read() as session:
+        told = session.query(News).filter_by(project_id=boxes.id).order_by(News.id)
+        assert [(one.alert_id, one.event) for one in told] == [
+            (fired[0]["id"], "firing"),
+            (fired[0]["id"], "resolved"),
+        ]
 
 
 def test_client_takes_all_its_reports_along_and_leaves_the_others(served, database, projects):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from api.alerting import Messenger
+from db.ids import new_id
 from db.models import Alert, Delivery, News, utc_now
 from db.queries.news import claim
 from db.session import open_database
@@ -55,12 +56,14 @@ class Events(PrefectEvents):
     """Prefect's events, kept, but while it is `down`."""
 
     taken: list = field(default_factory=list)
+    projects: set = field(default_factory=set)
     down: threading.Event = field(default_factory=threading.Event)
 
     def post(self, events):
         if self.down.is_set():
             return "it is down"
         self.taken.extend(one["event"] for one in events)
+        self.projects.update(one["resource"].get("hoist.project") for one in events)
         return None
 
 
@@ -97,6 +100,23 @@ def test_after_an_outage_an_alert_that_ended_meanwhile_begins_before_it_ends(dat
     titles = [line for line in send.sent[0][1].body.splitlines() if line.startswith("- ")]
     assert titles == ["- shop on web-1: process exit", "- resolved: shop on web-1: process exit"]
     assert events.taken == ["hoist.alert.firing", "hoist.alert.resolved"]
+
+
+def test_end_of_a_deleted_project_s_alert_is_told_to_who_wants_that_project(database):
+    send, events = Channels(), Events("http://x")
+    wants = {
+        name: Channel(ChannelConfig(name=name, url="json://x/y", projects=(name,)), "json://x/y")
+        for name in ("gone", "other")
+    }
+    with database.write() as session:
+        alert = fire(session)
+        alert.project_id, alert.labels = new_id(), {"project": "gone"}
+        session.query(News).one().project_id = alert.project_id
+        end_alert(session, alert, later(1))
+    send_news(database, list(wants.values()), later(2), send, events=events)
+    assert send.titles("gone") == ["2 messages: 1 new, 1 resolved"]
+    assert send.titles("other") == []
+    assert events.projects == {"gone"}
 
 
 @pytest.mark.parametrize("ended_s", [23 * HOUR_S, 25 * HOUR_S], ids=["before", "after"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.documents.kubernetes_config import ProjectKubernetes
-from db.models import Alert, DeployResult, News, Project
+from db.models import Alert, DeployResult, Installation, LatestPodReport, News, Project
 from db.secrets import sha256_hex
 from tasks.alerting.changing import apply_time
 from tasks.fleet.offline import end_orphans
@@ -197,6 +197,49 @@ def test_alerts_of_a_client_that_is_gone_end(operator, served, agent, project):
     with served.database.write() as session:
         assert end_orphans(session, datetime.now(UTC)) == 1
     assert firing(operator) == []
+
+
+def end_orphans_in(served, **delta):
+    with served.database.write() as session:
+        return end_orphans(session, datetime.now(UTC) + timedelta(**delta))
+
+
+def uninstall(served):
+    with served.database.write() as session:
+        session.query(Installation).one().status = "uninstalled"
+
+
+def test_alerts_of_what_is_not_installed_end_once_no_pods_are_reported_any_more(
+    operator, served, agent, project
+):
+    """Its target was deleted, and the heartbeat has deleted the monitor: the newest report stays, for days."""
+    say(agent, crashing())
+    assert end_orphans_in(served, days=20) == 0, "it is installed"
+    uninstall(served)
+    assert end_orphans_in(served, minutes=14) == 0, "the next report would end it"
+    with served.database.write() as session:
+        session.query(LatestPodReport).one().received_at = datetime.now(UTC) - timedelta(days=20)
+    assert end_orphans_in(served) == 1
+    assert end_orphans_in(served) == 0
+    assert [event for event, _ in told(served)] == ["firing", "resolved"]
+
+
+def test_alert_that_no_pod_is_left_ends_after_an_uninstall(operator, served, agent, project):
+    """Its last report comes while the deploy task still runs there: what it does is not judged."""
+    say(agent, pod())
+    say(agent, namespace="shop")
+    assert types(operator) == [("pod_not_ready", None)]
+    with served.database.write() as session:
+        task = create_deploy_task(session, upgrade_request(project), now=NOW, who="ann")
+        task.status = session.query(DeployResult).one().status = "running"
+    say(agent, namespace="shop")
+    with served.database.write() as session:
+        session.query(DeployResult).one().status = "success"
+    uninstall(served)
+    assert end_orphans_in(served) == 0
+    assert end_orphans_in(served, minutes=16) == 1
+    assert firing(operator) == []
+    assert [event for event, _ in told(served)] == ["firing", "resolved"]
 
 
 def test_ten_thousand_pods_a_thousand_of_them_failing_are_judged_in_bounded_time(served, agent, project):

@@ -96,7 +96,7 @@ def test_load_is_the_highest_of_the_rule_s_and_what_was_not_measured_is_not_judg
     assert seen(mixed, config=config) == {**QUIET, "cpu_high": True, "memory_high": None}
     at_limit = [process(cpu_percent=50, memory_pct=9.9)]
     assert seen(at_limit, config=config) == {**QUIET, "cpu_high": False, "memory_high": False}
-    assert seen([], config=config) == {**EXIT, "cpu_high": None, "memory_high": None}
+    assert seen([], config=config) == {**EXIT, "cpu_high": False, "memory_high": False}, "it uses nothing"
 
 
 PROCESSES = st.lists(
