@@ -18,6 +18,10 @@ class TransientApiError(ApiError):
         self.retry_after_s = retry_after_s
 
 
+class RunsEndedError(TransientApiError):
+    """A deploy task's flow runs end before they begin: a person has to see why."""
+
+
 class PermanentApiError(ApiError):
     """Asking again won't help."""
 

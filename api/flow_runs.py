@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from api.errors import SettingsError, TransientApiError
+from api.errors import RunsEndedError, SettingsError, TransientApiError
 from api.schemas.deploy_tasks import StartAnswer
 from api.settings import DEFAULT_PREFECT_URL, ApiSettings, check_prefect_url
 from db.models import utc_now
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEPLOYMENT = "upgrade/fleet"
 TIMEOUT_S = 25.0
 MAX_RUNS_PER_KEY = 20
+MAX_RUNS_LOOKED_FOR = 5
+"""Fewer, so that a person who has seen why they ended can start another one."""
 PENDING_FOR = timedelta(minutes=2)
 """A worker needs seconds from taking a flow run to its beginning."""
 NO_WORKER = "no worker polls the deployment's work pool: the flow run waits until one does"
@@ -38,19 +40,24 @@ class FlowRuns:
         """Raises unless Prefect answers and knows the deployment."""
         asyncio.run(self._within_time(self._check()))
 
-    def start(self, deploy_task_id: str, key: str) -> StartAnswer:
-        """One flow run for this deploy task and key, however often it is asked for."""
-        answer: StartAnswer = asyncio.run(self._within_time(self._start(deploy_task_id, key)))
+    def start(self, deploy_task_id: str, key: str, *, looked_for_at: datetime | None = None) -> StartAnswer:
+        """One flow run for this deploy task and key, however often it is asked for; one that can't begin is followed by another.
+
+        `looked_for_at`: nobody asks, it is seen whether the run lives that was there then: one that was cancelled in Prefect
+        since is not followed. Raises RunsEndedError.
+        """
+        work = self._start(deploy_task_id, key, looked_for_at)
+        answer: StartAnswer = asyncio.run(self._within_time(work))
         return answer
 
     async def _check(self) -> None:
         async with self._client() as client:
             await client.read_deployment_by_name(DEPLOYMENT)
 
-    async def _start(self, deploy_task_id: str, key: str) -> StartAnswer:
+    async def _start(self, deploy_task_id: str, key: str, looked_for_at: datetime | None) -> StartAnswer:
         async with self._client() as client:
             deployment = await client.read_deployment_by_name(DEPLOYMENT)
-            run = await _living_run(client, deployment, deploy_task_id, key)
+            run = await _living_run(client, deployment, deploy_task_id, key, looked_for_at)
             warning = None if await _is_polled(client, deployment) else NO_WORKER
             url = f"{str(client.api_url).rstrip('/').removesuffix('/api')}/runs/flow-run/{run.id}"
         return StartAnswer(flow_run_id=str(run.id), flow_run_url=url, warning=warning)
@@ -87,18 +94,24 @@ class FlowRuns:
 
 
 async def _living_run(
-    client: "PrefectClient", deployment: "DeploymentResponse", deploy_task_id: str, key: str
+    client: "PrefectClient",
+    deployment: "DeploymentResponse",
+    deploy_task_id: str,
+    key: str,
+    looked_for_at: datetime | None,
 ) -> "FlowRun":
     # A run that ended before it took the deploy task up still owns its key: the next one's is made of its id. So does one
     # that its worker took and never began: nobody takes it again.
-    for _ in range(MAX_RUNS_PER_KEY):
+    for _ in range(MAX_RUNS_PER_KEY if looked_for_at is None else MAX_RUNS_LOOKED_FOR):
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"deploy_task_id": deploy_task_id}, idempotency_key=key
         )
         if run.state is None or not (run.state.is_final() or await _gave_up(client, run)):
             return run
+        if looked_for_at is not None and run.state.is_cancelled() and run.state.timestamp > looked_for_at:
+            raise RunsEndedError("Prefect", "cannot start: its flow run was cancelled in Prefect")
         key = f"{deploy_task_id}:{run.id}"
-    raise TransientApiError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
+    raise RunsEndedError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
 
 
 async def _gave_up(client: "PrefectClient", run: "FlowRun") -> bool:

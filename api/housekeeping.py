@@ -8,20 +8,27 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.alerting import Messenger, look_after_alerts
-from api.errors import TransientApiError
+from api.errors import RunsEndedError, TransientApiError
 from api.parts import Parts
 from db.errors import DatabaseError
 from db.history.dropping import keep_house
 from db.models import utc_now
 from db.queries.deploy_tasks import get_deploy_task
-from tasks.errors import PermanentTaskError
+from tasks.errors import LeaseHeldError, PermanentTaskError
 from tasks.planning.controls import begin_start
-from tasks.planning.reconciling import due_deploy_tasks, mark_begun, pause_abandoned, refuse_due
+from tasks.planning.reconciling import (
+    due_deploy_tasks,
+    give_up,
+    is_to_begin,
+    mark_begun,
+    pause_abandoned,
+    refuse_due,
+)
 
 END_WITHIN_S = 3.0
 log = logging.getLogger("api")
@@ -60,16 +67,30 @@ def _start_due(parts: Parts, ending: threading.Event) -> None:
             return
         try:
             parts.flow_runs.check()
-            with parts.database.write() as session:
-                task = get_deploy_task(session, deploy_task_id)
-                key = begin_start(session, task, False, utc_now(), who="schedule")
-            parts.flow_runs.start(deploy_task_id, key)
+            key, looked_for_at = _begin_start(parts, deploy_task_id)
+            parts.flow_runs.start(deploy_task_id, key, looked_for_at=looked_for_at)
             with parts.database.write() as session:
                 mark_begun(session, deploy_task_id, utc_now())
-        except (PermanentTaskError, TransientApiError) as error:
+        except RunsEndedError as error:
             with parts.database.write() as session:
-                if refuse_due(session, deploy_task_id, str(error), utc_now()):
+                give_up(session, deploy_task_id, str(error), utc_now())
+            log.warning("cannot start scheduled deploy task %s: %s", deploy_task_id, error)
+        except (PermanentTaskError, TransientApiError) as error:
+            why = error.standing if isinstance(error, LeaseHeldError) else str(error)
+            with parts.database.write() as session:
+                if refuse_due(session, deploy_task_id, why, utc_now()):
                     log.warning("cannot start scheduled deploy task %s: %s", deploy_task_id, error)
+
+
+def _begin_start(parts: Parts, deploy_task_id: str) -> tuple[str, datetime | None]:
+    """The key of its flow run, and when that was looked for last. That it is started is in the trail only once."""
+    with parts.database.write() as session:
+        task = get_deploy_task(session, deploy_task_id)
+        looked_for_at = task.updated_at if is_to_begin(task) else None
+        key = begin_start(session, task, False, utc_now(), who="schedule")
+        if looked_for_at is not None:
+            session.rollback()
+    return key, looked_for_at
 
 
 def _chores() -> tuple[Chore, ...]:

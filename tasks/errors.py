@@ -50,12 +50,12 @@ class FleetChangedError(PermanentTaskError):
 
 
 class LeaseHeldError(PermanentTaskError):
-    """Another deploy task (or another run of this one) holds the lease (409)."""
+    """Another deploy task (or another run of this one) holds the lease (409). `standing`: the same each time it is renewed."""
 
     def __init__(self, holder: str, deploy_task_id: str, expires_at: datetime) -> None:
+        self.standing = f"deploy task {deploy_task_id} is being run by {holder}"
         super().__init__(
-            f"deploy task {deploy_task_id} is being run by {holder}, "
-            f"whose lease lasts until {expires_at.isoformat(timespec='seconds')}"
+            f"{self.standing}, whose lease lasts until {expires_at.isoformat(timespec='seconds')}"
         )
         self.holder = holder
         self.deploy_task_id = deploy_task_id

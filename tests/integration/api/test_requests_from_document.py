@@ -54,7 +54,7 @@ class QuickFlowRuns(FlowRuns):
     def check(self) -> None:
         pass
 
-    def start(self, deploy_task_id: str, key: str) -> StartAnswer:
+    def start(self, deploy_task_id: str, key: str, **_when: object) -> StartAnswer:
         return StartAnswer(flow_run_id=new_id(), flow_run_url=f"http://127.0.0.1:4200/runs/{key}")
 
 

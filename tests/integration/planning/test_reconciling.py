@@ -12,7 +12,16 @@ from tasks.errors import LeaseHeldError, LeaseLostError
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_run
 from tasks.planning.lease import acquire_leases, renew_leases
-from tasks.planning.reconciling import GRACE, due_deploy_tasks, mark_begun, pause_abandoned, put_off
+from tasks.planning.reconciling import (
+    BEGINS_WITHIN,
+    GRACE,
+    due_deploy_tasks,
+    give_up,
+    mark_begun,
+    pause_abandoned,
+    put_off,
+    refuse_due,
+)
 from tasks.planning.steering import hold_at
 from tests.builders import NOW, create_fleet, upgrade_request
 
@@ -135,3 +144,109 @@ def test_run_that_is_at_work_by_then_keeps_its_status(database):
         acquire_leases(session, task, "run-1", NOW)
         mark_begun(session, task.id, NOW)
         assert task.status == "scheduled", "it waits for its window, say"
+
+
+@pytest.fixture
+def scheduled(database):
+    """Its time came, and a flow run was made for it; another one, of which nothing was asked yet, is there."""
+    with database.write() as session:
+        project, _ = create_fleet(session, {"b": "1.4", "c": "1.4"}, project_name="api")
+        create_deploy_task(session, upgrade_request(project), now=NOW, who="ann")
+        asked = upgrade_request(project, schedule_type="scheduled", schedule_from=NOW)
+        made = create_deploy_task(session, asked, now=NOW, who="ann")
+        mark_begun(session, made.id, NOW)
+        return made
+
+
+def due(database, now):
+    with database.read() as session:
+        return due_deploy_tasks(session, now)
+
+
+def told(session):
+    return session.scalars(select(News.event).order_by(News.id)).all()
+
+
+def test_scheduled_deploy_task_whose_flow_run_does_not_begin_is_due_every_two_minutes(database, scheduled):
+    soon = NOW + BEGINS_WITHIN - timedelta(seconds=1)
+    assert due(database, soon) == []
+    for moment in (NOW + BEGINS_WITHIN, NOW + 2 * BEGINS_WITHIN):
+        assert due(database, moment) == [scheduled.id]
+        with database.write() as session:
+            mark_begun(session, scheduled.id, moment)
+        assert due(database, moment + BEGINS_WITHIN - timedelta(seconds=1)) == []
+    with database.write() as session:
+        begin_run(session, scheduled, "run-1", moment, TTL_S)
+    assert due(database, moment + timedelta(hours=1)) == [], "it is under way"
+    assert paused(database, moment + timedelta(hours=1)) == [scheduled.id]
+
+
+def test_deploy_task_that_waits_for_its_window_and_whose_next_run_does_not_begin_is_due_again(database, task):
+    with database.write() as session:
+        found = get_deploy_task(session, task.id)
+        hold_at(found, HoldState(kind="window", wave=1, reason="it is closed", since=NOW, until=GONE))
+    assert due(database, GONE) == [task.id]
+    with database.write() as session:
+        mark_begun(session, task.id, GONE)
+    assert due(database, GONE) == []
+    assert due(database, GONE + BEGINS_WITHIN) == [task.id]
+    with database.write() as session:
+        put_off(session, task.id, "another one was quicker")
+        assert get_deploy_task(session, task.id).status == "scheduled"
+    assert due(database, GONE) == [task.id]
+
+
+def test_deploy_task_whose_freeze_is_over_and_whose_next_run_does_not_begin_is_due_again(database, task):
+    with database.write() as session:
+        found = get_deploy_task(session, task.id)
+        hold_at(found, HoldState(kind="freeze", wave=1, reason="frozen by ops", since=NOW))
+        mark_begun(session, task.id, GONE)
+    later = GONE + BEGINS_WITHIN
+    assert due(database, later - timedelta(seconds=1)) == []
+    assert due(database, later) == [task.id]
+    with database.write() as session:
+        session.add(Freeze(project_id=task.project_id, reason="audit", who="ops", created_at=later))
+    assert due(database, later) == [], "it is frozen anew"
+    with database.write() as session:
+        session.delete(session.scalars(select(Freeze)).one())
+        mark_begun(session, task.id, later)
+    assert due(database, later) == []
+    assert due(database, later + BEGINS_WITHIN) == [task.id]
+
+
+def test_one_that_can_not_be_looked_for_says_so_once_and_is_due_until_it_can(database, scheduled):
+    later = NOW + BEGINS_WITHIN
+    with database.write() as session:
+        assert refuse_due(session, scheduled.id, "Prefect is away", later)
+        assert not refuse_due(session, scheduled.id, "Prefect is away", later)
+        found = get_deploy_task(session, scheduled.id)
+        assert (found.status, found.status_reason) == ("scheduled", "Prefect is away")
+        assert told(session) == ["needs_person"]
+    assert due(database, later) == [scheduled.id]
+    with database.write() as session:
+        mark_begun(session, scheduled.id, later)
+    assert due(database, later) == []
+
+
+def test_one_whose_flow_runs_end_before_they_begin_waits_for_a_person(database, scheduled, task):
+    with database.write() as session:
+        found = get_deploy_task(session, task.id)
+        hold_at(found, HoldState(kind="freeze", wave=1, reason="frozen by ops", since=NOW))
+        for one in (scheduled, found):
+            give_up(session, one.id, "they end", GONE)
+        assert told(session)[-2:] == ["needs_person"] * 2
+        statuses = [get_deploy_task(session, one.id).status for one in (scheduled, found)]
+        assert statuses == ["pending", "paused"]
+    assert due(database, GONE + timedelta(days=1)) == []
+    with database.write() as session:
+        assert begin_run(session, scheduled, "run-9", GONE, TTL_S)
+
+
+def test_one_that_has_begun_meanwhile_is_left_alone(database, scheduled):
+    with database.write() as session:
+        begin_run(session, scheduled, "run-1", NOW, TTL_S)
+        before = told(session)
+        assert not refuse_due(session, scheduled.id, "its own run has the lease", NOW)
+        give_up(session, scheduled.id, "they end", NOW)
+        found = get_deploy_task(session, scheduled.id)
+        assert (found.status, found.status_reason, told(session)) == ("running", None, before)
