@@ -65,7 +65,8 @@ class DeployResult(Keyed, Base):
     """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too.
 
     History: a client that is deleted stays here by its name. `ran`: whether anything was executed there (None: nobody
-    knows yet); `rollback`: how it was taken back to its previous version.
+    knows yet), `ran_before`: the same of the attempts before this one; `rollback`: how it was taken back to its previous
+    version.
     """
 
     __tablename__ = "deploy_results"
@@ -86,6 +87,7 @@ class DeployResult(Keyed, Base):
     output: Mapped[str | None] = mapped_column(Text)
     evidence: Mapped[Evidence | None] = mapped_column(DocumentType(Evidence))
     ran: Mapped[bool | None] = mapped_column(Boolean)
+    ran_before: Mapped[bool | None] = mapped_column(Boolean)
     rollback: Mapped[RollbackState | None] = mapped_column(DocumentType(RollbackState))
     usage: Mapped[ClientUsage | None] = mapped_column(DocumentType(ClientUsage))
     container_id: Mapped[str | None] = mapped_column(String(64))

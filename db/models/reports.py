@@ -40,8 +40,9 @@ def _array(number: TypeEngine[float]) -> Any:
 class ProcessSet(Base):
     """What a client said of a project's processes that is no measurement.
 
-    `definitions`: ProcessInfo documents without the samples. `digest`: of all that is said. `last_day`: of the newest
-    report that refers to it (or a later one); a set that nothing refers to any more is dropped with the history.
+    `definitions`: ProcessInfo documents without the samples, kept as text: they are read whole, and never looked into.
+    `digest`: of all that is said. `last_day`: of the newest report that refers to it (or a later one); a set that nothing
+    refers to any more is dropped with the history.
     """
 
     __tablename__ = "process_sets"
@@ -55,7 +56,7 @@ class ProcessSet(Base):
     observed_version: Mapped[str | None] = mapped_column(String(100))
     release_id: Mapped[str | None] = mapped_column(String(200))
     unmatched_rules: Mapped[list[str]] = mapped_column(JsonType)
-    definitions: Mapped[list[dict[str, Any]]] = mapped_column(JsonType)
+    definitions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     last_day: Mapped[date] = mapped_column(Date)
 
 
