@@ -26,7 +26,8 @@ class HoldAnswer(RunInput):
     decision: Literal["promote", "abort", "roll_back"] = Field(
         default="promote",
         title="Decision",
-        description="promote: go on. abort: start no further client. roll_back: take back whom it changed.",
+        description="promote: go on. abort: start no further client, and after too many failures take back whom "
+        "auto_rollback says. roll_back: take back whom it changed.",
     )
     comment: str = Field(default="", title="Comment", max_length=1000, description="For the audit trail.")
 
@@ -39,7 +40,7 @@ async def ask(release: Release, step: Next, said: str = "") -> HoldAnswer | None
             wait_for_input=form,
             timeout=PATIENCE_S,
             poll_interval=POLL_S,
-            key=f"{step.hold}-{step.wave}-{uuid4()}",
+            key=f"{step.hold}-{step.wave or 0}-{uuid4()}",  # Prefect takes no capitals: no "None"
         )
     except (httpx.HTTPError, PrefectException, ValidationError, RuntimeError, OSError, ValueError) as error:
         get_run_logger().warning("no answer through Prefect: %s", str(error) or type(error).__name__)

@@ -55,10 +55,12 @@ async def go_back(rollout: Rollout, clients: Sequence[str], reason: str, *, stop
 def _begin(
     session: Session, rollout: Rollout, clients: Sequence[str], stopped: str | None
 ) -> dict[str, ClientRun]:
-    task = get_deploy_task(session, rollout.release.deploy_task_id)
-    task.status = "rolling_back"
+    task = get_deploy_task(session, rollout.release.deploy_task_id, lock=True)
+    task.status, task.hold = "rolling_back", None
     if stopped is not None and not task.going_back:
         task.stopped_reason = task.stopped_reason or stopped[:1000]
+        if rollout.asks_before_going_back and task.cancel_running == "finish":
+            task.cancel_running = None  # it was the answer to the failures; another one ends the way back
     planned = ways_back(session, task)
     rows = {
         row.client_id: row

@@ -123,7 +123,7 @@ async def _take(rollout: Rollout, step: Next, answer: HoldAnswer) -> str:
     def change(session: Session) -> None:
         task, now = get_deploy_task(session, deploy_task_id), utc_now()
         if answer.decision == "abort":
-            request_cancel(session, task, "finish", WHO, now)
+            request_cancel(session, task, "finish", WHO, now, comment=answer.comment)
         elif answer.decision == "roll_back":
             roll_back(session, task, WHO, now, answer.comment)
         elif step.hold in (Hold.CANARY, Hold.WAVE):

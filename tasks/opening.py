@@ -9,7 +9,8 @@ from db.queries.deploy_tasks import get_deploy_task
 from db.secrets import SecretBox
 from tasks.decisions.rollout import Rules
 from tasks.planning.controls import FINISHED, begin_run
-from tasks.planning.lease import environments_of
+from tasks.planning.deregistered import settle_deregistered
+from tasks.planning.lease import environments_left
 from tasks.rollout import ClientRun, Lease
 from tasks.standing import rules_of
 from tasks.work import Release, load_release, load_work
@@ -36,15 +37,17 @@ def open_run(
     now: datetime,
     lease_ttl_s: float,
 ) -> Opened:
-    """Take the lease and read the work. `rerun`: Prefect's Retry, which goes on whatever the status says.
+    """Take the lease and read the work; whoever was deregistered meanwhile gets an outcome.
 
-    Raises LeaseHeldError (another run is at it), WrongStateError, FleetChangedError, RowNotFoundError.
+    `rerun`: Prefect's Retry, which goes on whatever the status says. Raises LeaseHeldError (another run is
+    at it), WrongStateError, FleetChangedError, RowNotFoundError.
     """
     task = get_deploy_task(session, deploy_task_id, lock=True)
     if rerun and task.status in FINISHED:
         task.status, task.cancel_running = "paused", None
+    settle_deregistered(session, task, now)
     fence = begin_run(session, task, holder, now, lease_ttl_s)
-    lease = Lease(holder, fence, tuple(environments_of(task)))
+    lease = Lease(holder, fence, tuple(environments_left(session, task)))
     task.flow_run_id = holder
     session.flush()
     release = load_release(session, task)

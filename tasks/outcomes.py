@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from agent.wire.executions import DeployedContainer, Execution, Operation
 from db.documents.evidence import Evidence
 from db.documents.usage import ClientUsage, Usage
-from db.models import DeployResult, DeployTask
+from db.models import DeployResult, DeployTask, Target
 from db.queries.installations import record_failure, record_success, record_uninstalled
 from tasks.usage import usage_before
 from tasks.work import ClientWork
@@ -106,7 +106,15 @@ class Recording(Protocol):
 class PuttingOff(Protocol):
     """Undoes a beginning of which nothing was ever sent."""
 
-    def __call__(self, session: Session, deploy_task_id: str, work: ClientWork) -> None: ...
+    def __call__(
+        self,
+        session: Session,
+        deploy_task_id: str,
+        work: ClientWork,
+        *,
+        attempt: int,
+        execution_id: str,
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ def begin_attempt(
     """Write the attempt down before its request is sent. The same attempt again keeps its start."""
     row = result_of(session, deploy_task_id, work.client_id)
     if row.status != "running" or row.execution_id != execution_id:
-        row.started_at = now
+        row.started_at, row.ran_before = now, row.ran
         project_id = session.get_one(DeployTask, deploy_task_id).project_id
         before = usage_before(session, project_id, work.client_id, work.from_version, now)
         row.usage = ClientUsage(before=before) if before is not None else None
@@ -138,10 +146,13 @@ def begin_attempt(
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
 
 
-def put_off_attempt(session: Session, deploy_task_id: str, work: ClientWork) -> None:
-    """Pending again, before the same attempt."""
+def put_off_attempt(
+    session: Session, deploy_task_id: str, work: ClientWork, *, attempt: int, execution_id: str
+) -> None:
+    """Pending again, before the same attempt. Nothing where it is that already."""
     row = result_of(session, deploy_task_id, work.client_id)
-    row.status, row.attempt, row.execution_id, row.started_at = "pending", row.attempt - 1, None, None
+    if row.status == "running" and row.execution_id == execution_id:
+        row.status, row.attempt, row.execution_id, row.started_at = "pending", attempt - 1, None, None
 
 
 def name_container(session: Session, deploy_task_id: str, client_id: str, name: str) -> None:
@@ -202,8 +213,10 @@ def update_installation(
     *,
     now: datetime,
 ) -> None:
-    """What an outcome of something that ran says about the installation."""
+    """What an outcome of something that ran says about the installation. A target that was deleted has none."""
     target_id = work.target_id
+    if session.get(Target, target_id) is None:
+        return
     if outcome.status == "failed":
         record_failure(
             session, target_id=target_id, now=now, deploy_task_id=deploy_task_id, evidence=outcome.evidence

@@ -45,7 +45,7 @@ def record_rollback(
     row = result_of(session, deploy_task_id, work.client_id)
     before = row.rollback
     if outcome.status == "skipped":
-        put_off_rollback(session, deploy_task_id, work)  # it was not started: it has what it had
+        row.rollback = _before_this_try(before)  # it was not started: it has what it had
         return
     row.rollback = RollbackState(
         status=outcome.status,
@@ -62,8 +62,7 @@ def record_rollback(
         row.status = "rolled_back"
     else:
         row.status = "unknown" if outcome.status == "unknown" else "failed"
-        said = f"cannot take it back to {work.to_version}: {outcome.error}"
-        row.error = clean(f"{row.error}; {said}" if row.error else said)[:MAX_ERROR_CHARS]  # type: ignore[index]  # text in, text out
+        row.error = _with(row.error, f"cannot take it back to {work.to_version}: {outcome.error}")
     if outcome.container is not None:
         row.container_id = outcome.container.container_id
         row.container_name = outcome.container.container_name
@@ -72,15 +71,33 @@ def record_rollback(
         update_installation(session, deploy_task_id, operation, work, outcome, now=now)
 
 
-def put_off_rollback(session: Session, deploy_task_id: str, work: ClientWork) -> None:
-    """As it was before this try."""
+def _with(error: str | None, said: str) -> str:
+    """What was said of the client before, and this, once: a repeat says nothing new."""
+    said = clean(said) or ""
+    if error is None or error.endswith(said):
+        return (error or said)[:MAX_ERROR_CHARS]
+    return f"{error}; {said}"[:MAX_ERROR_CHARS]
+
+
+def put_off_rollback(
+    session: Session,
+    deploy_task_id: str,
+    work: ClientWork,
+    *,
+    attempt: int,  # noqa: ARG001 (a PuttingOff's)
+    execution_id: str,
+) -> None:
+    """As it was before this try. Nothing where it is that already."""
     row = result_of(session, deploy_task_id, work.client_id)
-    before = row.rollback
-    row.rollback = (
-        None
-        if before is None or before.tries == 1
-        else before.model_copy(update={"status": "pending", "execution_id": ""})
-    )
+    state = row.rollback
+    if state is not None and state.status == "running" and state.execution_id == execution_id:
+        row.rollback = _before_this_try(state)
+
+
+def _before_this_try(state: RollbackState | None) -> RollbackState | None:
+    if state is None or state.tries == 1:
+        return None
+    return state.model_copy(update={"status": "pending", "execution_id": ""})
 
 
 ROLLBACKS = Book(begin_rollback, record_rollback, put_off_rollback)

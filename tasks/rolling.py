@@ -28,12 +28,20 @@ async def roll_out(rollout: Rollout) -> None:
     while not rollout.brakes.lost:
         step = await decide(rollout)
         now = (step, rollout.all_statuses)
-        if step.action is Action.FINISH or (now == before and step.action is not Action.HOLD):
+        if step.action is Action.FINISH or (now == before and not _may_repeat(rollout, step)):
             if step.reason != DONE:
                 rollout.brakes.stop(step.reason)
             return
         before = now
         await _do(rollout, step)
+
+
+def _may_repeat(rollout: Rollout, step: Next) -> bool:
+    """Whether a step that changed nothing is to follow itself: a wait, or a wave that a pause kept back which is over by now.
+
+    No wave is decided on while a pause lasts, so one pause repeats it once.
+    """
+    return step.action is Action.HOLD or (step.wave is not None and rollout.brakes.held)
 
 
 async def decide(rollout: Rollout) -> Next:

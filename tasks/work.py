@@ -1,6 +1,7 @@
 """What a run works on, as values: the deploy task as it was planned, and each of its clients. No row leaves here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,12 +13,8 @@ from db.documents.plan import PlannedClient
 from db.documents.strategy import AutoRollback, FailureStrategy, Strategy
 from db.models import Client, DeployResult, DeployTask, Environment, Project
 from db.secrets import SecretBox
-from tasks.errors import PermanentTaskError
 from tasks.recipes import Recipe, Recipes
 from tasks.run_names import common_from_version, run_name, run_tags
-
-UNDONE = ("pending", "running")
-"""Results of clients that there is something left to do for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class ClientWork:
-    """One client of the campaign: where its agent is, what is to run there, what became of it so far."""
+    """One client of the campaign: where its agent is, what is to run there, what became of it so far.
+
+    `url`: empty where the client is not registered any more. `environment`: where that was deleted, the one that the
+    deploy task names.
+    """
 
     client_id: str
     url: str
@@ -105,7 +106,7 @@ def _environment_name(session: Session, deploy_task: DeployTask) -> str | None:
 def load_work(session: Session, deploy_task: DeployTask, secrets: SecretBox) -> dict[str, ClientWork]:
     """Every client of the plan with its result so far, by client id. Tokens are decrypted here, in memory only.
 
-    One that is done may have been deregistered since; one that isn't may not: raises PermanentTaskError.
+    Raises PermanentTaskError where what is to run there is gone.
     """
     return load_planned(session, deploy_task, deploy_task.plan.clients, secrets)
 
@@ -117,8 +118,12 @@ def load_planned(
     secrets: SecretBox,
     *,
     goes_back: bool = False,
+    leave_out: tuple[type[Exception], ...] = (),
 ) -> dict[str, ClientWork]:
-    """The same for these clients, each planned as it is given. `goes_back`: by a plan that takes them back."""
+    """The same for these clients, each planned as it is given. `goes_back`: by a plan that takes them back.
+
+    A client of which one of the errors `leave_out` is raised is left out, and the error with it.
+    """
     results = {
         row.client_id: row
         for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == deploy_task.id))
@@ -135,17 +140,18 @@ def load_planned(
     }
     recipes = Recipes(session, deploy_task, goes_back=goes_back)
     environments = _environment_names(session, deploy_task)
-    return {
-        planned.client_id: _client_work(
-            planned,
-            hosts.get(planned.client_id),
-            results[planned.client_id],
-            recipe=recipes.of(planned),
-            environment=environments[planned.environment_id],
-            secrets=secrets,
-        )
-        for planned in clients
-    }
+    works: dict[str, ClientWork] = {}
+    for planned in clients:
+        with suppress(*leave_out):
+            works[planned.client_id] = _client_work(
+                planned,
+                hosts.get(planned.client_id),
+                results[planned.client_id],
+                recipe=recipes.of(planned),
+                environment=environments.get(planned.environment_id, deploy_task.environment or ""),
+                secrets=secrets,
+            )
+    return works
 
 
 def _environment_names(session: Session, deploy_task: DeployTask) -> dict[str, str]:
@@ -162,8 +168,6 @@ def _client_work(
     environment: str,
     secrets: SecretBox,
 ) -> ClientWork:
-    if host is None and result.status in UNDONE:
-        raise PermanentTaskError(f"cannot upgrade {planned.client_id}: the client is not registered any more")
     return ClientWork(
         client_id=planned.client_id,
         url=host.url if host is not None else "",

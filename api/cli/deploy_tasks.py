@@ -12,7 +12,15 @@ from api.cli.cells import clean_text, duration
 from api.cli.deploying import PASSED_OVER, start, watch_option
 from api.cli.output import Column, Output, emit, print_fields, print_table, say
 from api.cli.release_api import ReleaseApi
-from api.cli.rollout import Task, counts_of, headline, passed_over, state_of, waves_of
+from api.cli.rollout import (
+    Task,
+    counts_of,
+    goes_back_on_cancel,
+    headline,
+    passed_over,
+    state_of,
+    waves_of,
+)
 from api.cli.watching import follow
 
 STATUSES = ("pending", "scheduled", "running", "canary", "paused", "completed", "failed", "cancelled", "rolling_back", "rolled_back")  # fmt: skip
@@ -138,12 +146,19 @@ def retry_task(
 @click.command("cancel")
 @task_argument
 @click.option("--kill", is_flag=True, help="Kill the scripts that run now; without it they finish.")
+@click.option("--comment", default="", help="Why: for the audit trail.")
 @with_api
-def cancel_task(api: ReleaseApi, out: Output, *, task: str, kill: bool) -> None:
-    """Start no further client of a deploy task."""
-    answer = api.post("tasks", task, "cancel", body={"running": "kill" if kill else "finish"})
-    over = answer["status"] == "cancelled"
-    out.answer(answer, f"deploy task {task} " + ("is cancelled" if over else "will end as cancelled"))
+def cancel_task(api: ReleaseApi, out: Output, *, task: str, kill: bool, comment: str) -> None:
+    """Start no further client of a deploy task.
+
+    Where it waits after too many failures, take back whom its auto_rollback says; with --kill, nobody.
+    """
+    body = {"running": "kill" if kill else "finish", "comment": comment}
+    answer = api.post("tasks", task, "cancel", body=body)
+    becomes = "is cancelled" if answer["status"] == "cancelled" else "will end as cancelled"
+    if goes_back_on_cancel(answer) and not kill:
+        becomes = f"takes back whom auto_rollback says ({answer['auto_rollback']})"
+    out.answer(answer, f"deploy task {task} {becomes}")
 
 
 @click.command("log")

@@ -14,6 +14,7 @@ from api.cli.rollout import (
     how_it_goes_on,
     how_to_try_again,
     news_of,
+    nothing_holds,
     state_of,
     waits_for_a_freeze,
     waits_for_a_person,
@@ -27,14 +28,18 @@ SHARE = 5
 PATIENCE_S = 300.0
 """How long the API may be away."""
 
+BEGINS_S = 30.0
+"""How long a run may take to go on after a word or a start: a worker looks every 10 s, and then starts a process."""
+
 
 def follow(
     api: ReleaseApi, out: Output, task_id: str, *, started: bool = False, screen: Screen | None = None
 ) -> None:
     """Watch the deploy task to its end, and say how it ended.
 
-    `started`: it was started just now, so that a `paused` of before is no end. Raises DeployTaskFailed where it did not
-    complete, NotOver where it is paused or Ctrl-C came first, NotReached where the API stays away.
+    `started`: it was started just now, so that a `paused` of before is no end. Nor is, for BEGINS_S, one that nothing
+    holds: it may have been told to go on just now. Raises DeployTaskFailed where it did not complete, NotOver where it
+    is paused or Ctrl-C came first, NotReached where the API stays away.
     """
     try:
         first = api.get("tasks", task_id)
@@ -52,19 +57,23 @@ def follow(
 
 def _until_over(api: ReleaseApi, task_id: str, screen: Screen, started: bool) -> Task:
     before: Task | None = None
+    since, begins = time.monotonic(), True
     while True:
         began = time.monotonic()
         task = _ask(api, task_id, screen)
         screen.show(task, news_of(before, task))
-        started = started and task["status"] == "paused"
-        if (
-            task["status"] in ENDED
-            or waits_for_a_person(task)
-            or (task["status"] == "paused" and not started)
-        ):
+        begins = begins and _may_begin(task, started, began - since)
+        if task["status"] in ENDED or waits_for_a_person(task) or (task["status"] == "paused" and not begins):
             return task
+        if before is None and begins and not started:
+            screen.say(f"nothing holds it: a run has {BEGINS_S:.0f} s to go on with it")
         before = task
         time.sleep(max(INTERVAL_S, (time.monotonic() - began) * (SHARE - 1)))
+
+
+def _may_begin(task: Task, started: bool, watched_s: float) -> bool:
+    """Whether it is paused only until a run takes it up: it was started just now, or a word ended what it waited for."""
+    return task["status"] == "paused" and (started or (nothing_holds(task) and watched_s < BEGINS_S))
 
 
 def _ask(api: ReleaseApi, task_id: str, screen: Screen, clock: Callable[[], float] = time.monotonic) -> Task:

@@ -24,10 +24,12 @@ from api.schemas.deploy_tasks import (
 from api.secrecy import shown_to
 from db.documents.deploy_request import DeployTaskRequest
 from db.ids import is_id
+from db.models import DeployTask
 from db.queries import projects
 from db.queries.deploy_tasks import counts_of_many, get_deploy_task, list_deploy_tasks
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_start, prepare_retry, request_cancel, wants_run
+from tasks.planning.deregistered import settle_deregistered
 
 router = APIRouter(prefix="/release/tasks", tags=["deploy tasks"], route_class=StrictRoute)
 
@@ -93,30 +95,39 @@ def start_task(task_id: str, call: Posted, body: StartRequest | None = None) -> 
 def _start(call: Call, task_id: str, replan: bool) -> Reply:
     with call.database.write() as session:
         task = get_deploy_task(session, task_id)
-        key = begin_start(session, task, replan, call.now, who=call.who)
+        key = _begin(session, call, task, replan)
     return Reply(202, call.parts.flow_runs.start(task.id, key))
 
 
 def _check_startable(call: Call, task_id: str, replan: bool) -> None:
     """Raises what stands in the way; the transaction is rolled back either way, as Prefect isn't asked yet."""
     with call.database.write() as session:
-        begin_start(session, get_deploy_task(session, task_id), replan, call.now, who=call.who)
+        _begin(session, call, get_deploy_task(session, task_id), replan)
         session.rollback()
+
+
+def _begin(session: Session, call: Call, task: DeployTask, replan: bool) -> str:
+    """Answers the flow run's key. A deploy task that had begun goes on without who was deregistered since."""
+    settle_deregistered(session, task, call.now)
+    return begin_start(session, task, replan, call.now, who=call.who)
 
 
 @router.post("/{task_id}/cancel", status_code=202, response_model=DeployTaskAnswer)
 def cancel_task(task_id: str, call: Posted, body: CancelRequest | None = None) -> Response:
-    """Start no further client; running scripts finish, or are killed."""
-    running = (body or CancelRequest()).running
+    """Start no further client; running scripts finish, or are killed.
+
+    `finish`, said to one with `failure_strategy` pause after too many failures, takes back whom `auto_rollback` says.
+    """
+    wish = body or CancelRequest()
 
     def action() -> Reply:
         with call.database.write() as session:
-            needed = _cancel(session, call, task_id, running)
+            needed = _cancel(session, call, task_id, wish)
             session.rollback()
         if needed:
             call.parts.flow_runs.check()
         with call.database.write() as session:
-            key = _cancel(session, call, task_id, running)
+            key = _cancel(session, call, task_id, wish)
         if (
             key
         ):  # its clients are in flight, and the run that watched them is gone: another one asks their agents
@@ -127,8 +138,9 @@ def cancel_task(task_id: str, call: Posted, body: CancelRequest | None = None) -
     return perform_steps(call, action)
 
 
-def _cancel(session: Session, call: Call, task_id: str, running: str) -> str | None:
-    task = request_cancel(session, get_deploy_task(session, task_id), running, call.who, call.now)
+def _cancel(session: Session, call: Call, task_id: str, wish: CancelRequest) -> str | None:
+    task = get_deploy_task(session, task_id)
+    task = request_cancel(session, task, wish.running, call.who, call.now, comment=wish.comment)
     return wants_run(session, task, call.now)
 
 
@@ -153,4 +165,4 @@ def _begin_retry(session: Session, call: Call, task_id: str, wish: RetryRequest)
     """In one transaction, so that a retry whose start is refused wipes no failure; answers the flow run's key."""
     task = get_deploy_task(session, task_id)
     prepare_retry(session, task, wish.client_ids, wish.statuses, call.who, call.now)
-    return begin_start(session, task, False, call.now, who=call.who)
+    return _begin(session, call, task, replan=False)

@@ -45,8 +45,14 @@ class StartAnswer(Answer):
     warning: str | None = None
 
 
-class CancelRequest(Request):
-    """What becomes of scripts that are running now."""
+class Comment(Request):
+    """Why: for the audit trail."""
+
+    comment: Annotated[Text, Field(max_length=1000)] = ""
+
+
+class CancelRequest(Comment):
+    """What becomes of scripts that are running now; and why."""
 
     running: Literal["finish", "kill"] = "finish"
 
@@ -62,12 +68,6 @@ class RetryRequest(Request):
         ]
         | None
     ) = None
-
-
-class Comment(Request):
-    """Why: for the audit trail."""
-
-    comment: Annotated[Text, Field(max_length=1000)] = ""
 
 
 class ResultAnswer(Answer):

@@ -55,11 +55,12 @@ def delete_client(session: Session, client_id: str) -> None:
 
 
 def deploy_task_in_hand(session: Session, client_id: str) -> str | None:
-    """The deploy task that is going on, or interrupted, and has the client in its plan."""
+    """The deploy task that is going on, interrupted, or waits for its time to go on, and has the client in its plan."""
+    waits = (DeployTask.status == "scheduled") & DeployTask.started_at.is_not(None)
     return session.scalar(
         select(DeployTask.id)
         .join(DeployResult, DeployResult.deploy_task_id == DeployTask.id)
-        .where(DeployResult.client_id == client_id, DeployTask.status.in_(IN_HAND))
+        .where(DeployResult.client_id == client_id, or_(DeployTask.status.in_(IN_HAND), waits))
         .limit(1)
     )
 

@@ -163,7 +163,7 @@ def _record(database: Database, one: Unsettled, outcome: Outcome) -> bool:
         told = replace(outcome, ran=outcome.ran and not later)
         one.book.record(session, task_id, one.release.operation, work, told, now=now)
         if one.book is RESULTS:
-            row.ran = outcome.ran
+            row.ran = outcome.ran or bool(row.ran_before)
         session.flush()
         _end_anew(session, of, work.client_id, outcome, now)
     return True

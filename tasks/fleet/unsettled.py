@@ -6,11 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from prefect import get_run_logger
 from sqlalchemy import Select, func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from db.documents.plan import PlannedClient
-from db.models import DeployResult, DeployTask, Installation, Lease, Project
+from db.errors import PermanentDatabaseError
+from db.models import Client, DeployResult, DeployTask, Installation, Lease, Project
 from db.queries.deploy_tasks import is_going_back
 from db.queries.versions import versions_by_name
 from db.secrets import SecretBox
@@ -44,26 +47,30 @@ class Unsettled:
 
 
 def find_unsettled(session: Session, secrets: SecretBox, now: datetime) -> list[Unsettled]:
-    """Results of deploy tasks that have ended, at most 200 of them, in any order: all have their turn."""
+    """Results of deploy tasks that have ended, at most 200 of them, in any order: all have their turn.
+
+    A deploy task of which it can't be said what was to run where is named in the log, and left out.
+    """
     query = unsettled_query(now).order_by(func.random()).limit(MOST)
     by_task: dict[str, list[DeployResult]] = defaultdict(list)
     for result in session.scalars(query):
         by_task[result.deploy_task_id].append(result)
     found = []
     for task_id, results in by_task.items():
-        of = session.get_one(DeployTask, task_id)
-        forward = {row.client_id: row for row in results if row.rollback is None}
-        back = {row.client_id: row for row in results if row.rollback is not None}
-        planned = [one for one in of.plan.clients if one.client_id in forward]
-        found += _unsettled(session, of, planned, forward, secrets)
-        found += _unsettled(session, of, _ways_back(session, of, back), back, secrets)
-    return [one for one in found if one.run.work.url]
+        try:
+            found += _unsettled_of(session, task_id, results, secrets)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # noqa: BLE001 (one deploy task's trouble, whatever it is, keeps no other from being settled)
+            get_run_logger().exception("cannot read what is unknown of deploy task %s", task_id)
+    return found
 
 
 def unsettled_query(now: datetime) -> Select[DeployResult]:
     """Results of deploy tasks that have ended without anybody knowing what became of the client.
 
-    Running ones, too, forward or back: a flow run that was cancelled in Prefect leaves them.
+    Running ones, too, forward or back: a flow run that was cancelled in Prefect leaves them. Of a client that is not
+    registered any more there is nobody to ask.
     """
     return (
         select(DeployResult)
@@ -75,6 +82,7 @@ def unsettled_query(now: datetime) -> Select[DeployResult]:
             ),
             DeployTask.status.in_(FINISHED),
             DeployTask.finished_at > now - ASKED_FOR,
+            DeployResult.client_id.in_(select(Client.client_id)),
         )
     )
 
@@ -82,6 +90,19 @@ def unsettled_query(now: datetime) -> Select[DeployResult]:
 def is_unsettled(row: DeployResult) -> bool:
     """The same of a row that was read."""
     return row.status in UNSETTLED or (row.rollback is not None and row.rollback.status == "running")
+
+
+def _unsettled_of(
+    session: Session, task_id: str, results: Sequence[DeployResult], secrets: SecretBox
+) -> list[Unsettled]:
+    of = session.get_one(DeployTask, task_id)
+    forward = {row.client_id: row for row in results if row.rollback is None}
+    back = {row.client_id: row for row in results if row.rollback is not None}
+    planned = [one for one in of.plan.clients if one.client_id in forward]
+    return [
+        *_unsettled(session, of, planned, forward, secrets),
+        *_unsettled(session, of, _ways_back(session, of, back), back, secrets),
+    ]
 
 
 def _ways_back(session: Session, of: DeployTask, rows: Mapping[str, DeployResult]) -> Sequence[PlannedClient]:
@@ -106,14 +127,12 @@ def _unsettled(
     rows: Mapping[str, DeployResult],
     secrets: SecretBox,
 ) -> list[Unsettled]:
-    """Empty where it can't be said any more what was to run there. `rows`: all of them taken back, or none."""
+    """Without those of whom it can't be said any more what was to run there. `rows`: all of them taken back, or none."""
     if not planned:
         return []
     back = any(row.rollback is not None for row in rows.values())
-    try:
-        works = load_planned(session, of, planned, secrets, goes_back=back)
-    except PermanentTaskError:
-        return []
+    gone = (PermanentTaskError, PermanentDatabaseError)
+    works = load_planned(session, of, planned, secrets, goes_back=back, leave_out=gone)
     release, book = _shortened(load_release(session, of)), RESULTS
     if back:
         release, book = replace(release, operation="rollback"), ROLLBACKS

@@ -16,6 +16,7 @@ from db.queries.freezes import find_freeze
 from tasks.errors import FleetChangedError, FrozenError, LeaseHeldError, PlanningError, WrongStateError
 from tasks.planning.changes import UNSTARTED, fleet_changes
 from tasks.planning.changes import replan as plan_anew
+from tasks.planning.going_back import goes_back_on_cancel
 from tasks.planning.lease import (
     acquire_leases,
     check_leases_free,
@@ -134,7 +135,9 @@ def ended_as(task: DeployTask, counts: Counts) -> str:
     return "failed" if counts.failed or counts.unknown or counts.rolled_back else "completed"
 
 
-def request_cancel(session: Session, task: DeployTask, running: str, who: str, now: datetime) -> DeployTask:
+def request_cancel(
+    session: Session, task: DeployTask, running: str, who: str, now: datetime, *, comment: str = ""
+) -> DeployTask:
     """Start no further client; `running`: `finish` lets those in flight end, `kill` cancels their executions.
 
     The run that is under way sees it (`cancel_running`) and ends as cancelled. Where no run is under way and nobody is
@@ -144,7 +147,7 @@ def request_cancel(session: Session, task: DeployTask, running: str, who: str, n
     task = get_deploy_task(session, task.id, lock=True)
     refuse_finished(task, "cancel")
     task.cancel_running = running
-    audit(session, task, "deploy_task.cancel", now, who, running=running)
+    audit(session, task, "deploy_task.cancel", now, who, comment=comment, running=running)
     in_flight = counts_of(session, task.id).running or clients_going_back(session, task.id)
     if not _is_under_way(session, task, now) and not in_flight:
         end_unstarted(session, task, f"cancelled by {who}", now)
@@ -152,7 +155,12 @@ def request_cancel(session: Session, task: DeployTask, running: str, who: str, n
 
 
 def end_unstarted(session: Session, task: DeployTask, why: str, now: datetime) -> None:
-    """End a deploy task of which no run is under way: who is still pending is skipped."""
+    """End a deploy task of which no run is under way: who is still pending is skipped.
+
+    It does not end yet where its cancel has clients taken back: that takes a run (`wants_run`).
+    """
+    if goes_back_on_cancel(session, task):
+        return
     _skip_pending(session, task, why, now)
     task.status, task.status_reason, task.finished_at = "cancelled", why[:1000], now
     task.hold, task.paused_by, task.going_back = None, None, False
@@ -201,6 +209,8 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         result.started_at = result.finished_at = result.duration_ms = result.exit_code = result.evidence = (
             None
         )
+        if result.rollback is not None:  # sent under this number: no other one may have its execution id
+            result.attempt += 1
         result.rollback = None  # `ran` stays: what an earlier attempt has left there is there
     task.status, task.status_reason = "pending", None
     task.cancel_running = task.finished_at = task.hold = task.paused_by = None

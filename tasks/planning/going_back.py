@@ -9,6 +9,7 @@ from db.documents.deploy_request import DeployTaskRequest
 from db.documents.plan import PlannedClient
 from db.models import DeployResult, DeployTask, Installation, Project, Version
 from db.queries.versions import versions_by_name
+from tasks.decisions.rollout import asks_before_going_back
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError
 from tasks.planning.scripts import choose_script
@@ -69,8 +70,14 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
     """Whom of the deploy task's clients can be taken back now, and how.
 
     Something ran there and ended, it had a version before, it has not been taken back yet (or that is under way, or to be
-    tried again), and nobody put another version there since. `again`: those, too, whom that was tried with, and did not work.
+    tried again), and it is as the deploy task left it. A cancel that kills has nobody else taken back. `again`: a person
+    asks: those, too, whom that was tried with, and did not work. Raises PlanningError where it uninstalled.
     """
+    if task.operation == "uninstall":
+        raise PlanningError(
+            f"cannot roll deploy task {task.id} back: it uninstalled, and an uninstalled client is not taken back; "
+            "install the version there again"
+        )
     project = session.get_one(Project, task.project_id)
     planned = {one.client_id: one for one in task.plan.clients if one.from_version is not None}
     rows = session.execute(
@@ -78,10 +85,13 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
         .outerjoin(Installation, Installation.target_id == DeployResult.target_id)
         .where(DeployResult.deploy_task_id == task.id, DeployResult.status.in_(LEFT_SOMETHING))
     )
+    killed = task.cancel_running == "kill" and not again
     able = [
         planned[result.client_id]
         for result, installation in rows
-        if result.client_id in planned and _is_ours(result, installation, planned[result.client_id], again)
+        if result.client_id in planned
+        and _is_due(result, again=again, killed=killed)
+        and _is_as_left(result, installation, planned[result.client_id])
     ]
     versions = _versions(session, task.project_id, able)
     back: dict[str, PlannedClient] = {}
@@ -93,6 +103,13 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
     return back
 
 
+def goes_back_on_cancel(session: Session, task: DeployTask) -> bool:
+    """Whether it waits for a person after too many failures, and its cancel is the answer that has clients taken back."""
+    asks = asks_before_going_back(task.failure_strategy, task.request.auto_rollback)
+    waits = task.hold is not None and task.hold.kind == "failures"
+    return asks and waits and task.cancel_running == "finish" and bool(ways_back(session, task))
+
+
 def try_again(session: Session, task: DeployTask, able: Container[str]) -> None:
     """Of those that are `able` to, have them taken back again whom that did not work with."""
     for result in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id)):
@@ -102,20 +119,27 @@ def try_again(session: Session, task: DeployTask, able: Container[str]) -> None:
     session.flush()
 
 
-def _is_ours(
-    result: DeployResult, installation: Installation | None, planned: PlannedClient, again: bool
-) -> bool:
-    if not result.ran or installation is None:
-        return False
+def _is_due(result: DeployResult, *, again: bool, killed: bool) -> bool:
+    """Whether its way back is still to come, or under way."""
     state = result.rollback
-    tried = state is not None and state.ended_without_success
-    if state is not None and not state.is_open and not (again and tried):
+    if not result.ran:
         return False
-    if tried or (state is not None and state.tries > 1):
-        in_between = installation.version == planned.from_version and installation.status == "failed"
-        return in_between or installation.version == planned.to_version
-    expected = planned.to_version if result.status == "success" else planned.from_version
-    return installation.version == expected
+    if killed:
+        return state is not None and state.status == "running"
+    return state is None or state.is_open or (again and state.ended_without_success)
+
+
+def _is_as_left(result: DeployResult, installation: Installation | None, planned: PlannedClient) -> bool:
+    """Whether what it brought is there, or what its failure, forwards or back, made of what was there."""
+    if installation is None:
+        return False
+    brought = installation.status == "installed" and installation.version == planned.to_version
+    broken = installation.status == "failed" and installation.deploy_task_id == result.deploy_task_id
+    state = result.rollback
+    tried = state is not None and (state.ended_without_success or state.tries > 1)
+    if result.status == "success":
+        return brought
+    return broken or (tried and brought)
 
 
 def _versions(session: Session, project_id: str, clients: Sequence[PlannedClient]) -> dict[str, Version]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db.models import DeployTask, Lease, Project
+from db.models import DeployTask, Environment, Lease, Project
 from tasks.errors import LeaseHeldError, LeaseLostError
 from tasks.numbers import number_setting
 
@@ -34,7 +34,7 @@ def lease_renew_s(environ: Mapping[str, str] = os.environ) -> float:
 def acquire_leases(
     session: Session, deploy_task: DeployTask, holder: str, now: datetime, ttl_s: float | None = None
 ) -> int:
-    """Take the lease of every environment that the plan touches, all or none; answers the fence.
+    """Take the lease of every environment that the plan touches and that is still there, all or none; answers the fence.
 
     The fence is above every fence ever given out for the project, also where the same holder takes it again: Prefect's
     Retry keeps the flow run's id, and the process before it may only have been frozen. Raises LeaseHeldError, naming who holds it; nothing is kept then if the caller rolls back.
@@ -106,6 +106,12 @@ def environments_of(deploy_task: DeployTask) -> list[str]:
     return sorted({client.environment_id for client in deploy_task.plan.clients})
 
 
+def environments_left(session: Session, deploy_task: DeployTask) -> list[str]:
+    """The same without those that were deleted since: nothing is in them any more, and they have no lease."""
+    query = select(Environment.id).where(Environment.id.in_(environments_of(deploy_task)))
+    return sorted(session.scalars(query))
+
+
 def _is_held(lease: Lease, now: datetime) -> bool:
     return lease.holder is not None and lease.expires_at is not None and lease.expires_at > now
 
@@ -133,7 +139,7 @@ def _next_fence(session: Session, project_id: str) -> int:
 def _locked_leases(session: Session, deploy_task: DeployTask) -> list[Lease]:
     """The rows, made where missing, locked in a fixed order: the project's all, so that fences rise one by one."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    wanted = environments_of(deploy_task)
+    wanted = environments_left(session, deploy_task)
     for environment_id in wanted:
         values = {"project_id": deploy_task.project_id, "environment_id": environment_id, "fence": 0}
         session.execute(insert(Lease).values(values).on_conflict_do_nothing())

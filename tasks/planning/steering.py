@@ -34,6 +34,8 @@ def approve(session: Session, task: DeployTask, who: str, now: datetime, comment
     if who == task.creator:
         raise NotAllowedError(f"cannot approve deploy task {task.id}: {who} made it, another token has to")
     task.approved_by, task.approved_digest = who, task.plan.digest
+    if task.hold is not None and task.hold.kind == "approval":
+        task.hold = None
     audit(session, task, "deploy_task.approve", now, who, comment=comment, digest=task.plan.digest)
     return task
 

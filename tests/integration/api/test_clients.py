@@ -2,7 +2,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from db.models import Client, DeployTask, Target
+from db.models import Client, DeployTask, Target, utc_now
 from tests.builders import create_environment, create_fleet, create_project
 from tests.served_api import assert_problem
 
@@ -149,6 +149,21 @@ def test_client_and_target_of_a_deploy_task_that_goes_on_stay(operator, served):
     assert operator.get("/release/projects/shop/installations").json() == []
     assert operator.get("/release/clients/web-01").status_code == 200
     assert_problem(operator.delete(where), 404)
+
+
+def test_client_of_a_deploy_task_that_waits_to_go_on_stays(operator, served):
+    """As one whose release window is closed; one that never began waits for its start, and is refused then."""
+    with served.database.write() as session:
+        create_fleet(session, {"web-01": "1.4"})
+    asked = {"project_id": "shop", "version": "1.5", "auto_select_clients": True, "operation": "update"}
+    task = operator.post("/release/tasks", json=asked).json()
+    with served.database.write() as session:
+        row = session.query(DeployTask).one()
+        row.status, row.started_at = "scheduled", utc_now()
+    assert task["id"] in assert_problem(operator.delete("/release/clients/web-01"), 409)["detail"]
+    with served.database.write() as session:
+        session.query(DeployTask).one().started_at = None
+    assert operator.delete("/release/clients/web-01").status_code == 204
 
 
 def test_environment_is_deleted_once_it_has_no_targets(operator, served):

@@ -172,6 +172,15 @@ def test_cancel_of_a_running_task_tells_its_run(operator, fleet, served):
         assert session.get(DeployTask, task["id"]).cancel_running == "kill"
 
 
+def test_cancel_says_why_in_the_trail(operator, fleet):
+    cancel = f"/release/tasks/{make(operator)['id']}/cancel"
+    assert_problem(operator.post(cancel, json={"comment": "x" * 1001}), 422)
+    assert operator.post(cancel, json={"comment": "the wrong version"}).status_code == 202
+    entry = operator.get("/release/audit").json()[0]
+    assert (entry["who"], entry["action"]) == ("operator", "deploy_task.cancel")
+    assert entry["detail"] == {"comment": "the wrong version", "running": "finish"}
+
+
 def test_cancel_of_an_interrupted_task_needs_prefect_and_changes_nothing_without_it(operator, fleet, served):
     task = make(operator)
     hold_lease(served, task["id"])
@@ -227,6 +236,16 @@ def test_retry_on_a_changed_fleet_changes_nothing(operator, fleet, served):
     problem = assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 409)
     assert any("a" in error["message"] for error in problem["errors"])
     assert seen(operator, task) == before
+
+
+def test_retry_goes_on_without_who_was_deregistered_since(operator, fleet, served):
+    """Nothing but Prefect is missing then; before it ever began, it is the changed fleet that is in the way."""
+    task = make_failed(operator, served)
+    assert operator.delete("/release/clients/a").status_code == 204
+    assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 409)
+    with served.database.write() as session:
+        session.get(DeployTask, task["id"]).started_at = utc_now()
+    assert assert_problem(operator.post(f"/release/tasks/{task['id']}/retry"), 503)["part"] == "Prefect"
 
 
 def test_retry_of_a_failed_task_without_prefect_leaves_it_as_it_was(operator, fleet, served):

@@ -197,7 +197,9 @@ def test_cancel_ends_what_waits_and_tells_what_runs(hoist, operator, served, fle
     assert "(409)" in hoist("cancel", waiting, code=3).err
     running = hoist("plan", "shop", "1.5", "--json").json["id"]
     hold_lease(served, running)
-    assert hoist("cancel", running, "--kill").out == f"deploy task {running} will end as cancelled\n"
+    cancelled = hoist("cancel", running, "--kill", "--comment", "it hangs")
+    assert cancelled.out == f"deploy task {running} will end as cancelled\n"
+    assert operator.get("/release/audit").json()[0]["detail"] == {"comment": "it hangs", "running": "kill"}
     with served.database.read() as session:
         assert session.get(DeployTask, running).cancel_running == "kill"
 

@@ -4,8 +4,11 @@ import signal
 
 import pytest
 
-from db.models import DeployResult, DeployTask, utc_now
+from api.cli import watching
+from db.documents.hold import HoldState
+from db.models import DeployResult, DeployTask, Environment, Installation, utc_now
 from tasks.planning.controls import begin_run, finish_run
+from tasks.planning.steering import hold_at, roll_back
 from tests.builders import create_fleet
 from tests.hoist_process import HoistProcess
 from tests.served_api import OPERATOR
@@ -44,6 +47,34 @@ class Campaign:
         self._change(
             lambda session, task: finish_run(session, task, "flow run 7", utc_now(), fence=self.fence)
         )
+
+    def hold(self, kind):
+        waits = HoldState(kind=kind, wave=1, reason=f"waits for {kind}", since=utc_now())
+        self._change(lambda _session, task: hold_at(task, waits))
+
+    def go_on(self):
+        self._change(lambda _session, task: hold_at(task, None))
+
+    def ask_for_approval(self):
+        def change(session, task):
+            session.query(Environment).one().require_approval = True
+            task.creator = "somebody else"
+
+        self._change(change)
+
+    def succeed(self):
+        def change(session, task):
+            for row in session.query(DeployResult):
+                row.status, row.ran = "success", True
+            for row in session.query(Installation):
+                row.version, row.previous_version, row.deploy_task_id = "1.5", "1.4", task.id
+
+        self._change(change)
+        self.finish()
+
+    def undo(self):
+        """What the release API does with it, where there is a Prefect."""
+        self._change(lambda session, task: roll_back(session, task, "ops", utc_now()))
 
     def pause(self):
         def change(_session, task):
@@ -126,6 +157,52 @@ def test_paused_ends_the_watching_with_5(campaign, watch):
     campaign.pause()
     assert watcher.end()[0] == 5
     assert f"let it go on: hoist start {campaign.id}" in watcher.said
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("operator", "resume"), ("wave", "promote"), ("approval", "approve"), ("failures", "undo")],
+)
+def test_watch_right_after_a_word_waits_for_the_run_to_go_on(campaign, watch, kind, word):
+    campaign.ask_for_approval()
+    campaign.begin()
+    campaign.put("a", "running")
+    campaign.hold(kind)
+    assert watch(word, campaign.id).end()[0] == 0
+    watcher = watch("watch", campaign.id)
+    watcher.wait_for("nothing holds it: a run has 30 s to go on with it")
+    campaign.go_on()
+    for client in "abc":
+        campaign.put(client, "success")
+    campaign.finish()
+    assert watcher.end()[0] == 0
+    assert watcher.said.count("nothing holds it") == 1
+
+
+def test_watch_right_after_the_undo_of_an_ended_one_waits_for_a_run(campaign, watch):
+    campaign.begin()
+    campaign.succeed()
+    campaign.undo()
+    watcher = watch("watch", campaign.id)
+    watcher.wait_for("nothing holds it")
+    campaign.begin()
+    watcher.wait_for("rolling_back")
+    for client in "abc":
+        campaign.put(client, "rolled_back")
+    campaign.finish()
+    watcher.end()
+    assert "did not complete: rolled_back" in watcher.said
+
+
+def test_watch_of_one_that_nothing_holds_and_no_run_takes_up_says_how_to_start_it(
+    campaign, hoist, monkeypatch
+):
+    monkeypatch.setattr(watching, "BEGINS_S", 1.5)
+    campaign.begin()
+    campaign.pause()
+    said = hoist("watch", campaign.id, code=5).err
+    assert "nothing holds it" in said
+    assert f"let it go on: hoist start {campaign.id}" in said
 
 
 def test_on_a_terminal_it_draws_waves_and_who_is_at_work(campaign, watch):

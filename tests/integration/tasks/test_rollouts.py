@@ -104,12 +104,15 @@ async def test_abort_on_prefect_s_page_starts_nobody_else(quick_shop):
     task_id = quick_shop.plan(strategy={**STEPPED, "pause_after": [1]})
     running = asyncio.create_task(run(task_id))
     await until_held(quick_shop, task_id, "wave")
-    await answer(await paused_run(quick_shop, task_id), decision="abort")
+    await answer(await paused_run(quick_shop, task_id), decision="abort", comment="it is too slow")
     state = await running
     assert state.is_cancelled(), state
     statuses = quick_shop.statuses(task_id)
     assert statuses.pop("c1") == "success"
     assert set(statuses.values()) == {"skipped"}
+    with quick_shop.database.read() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "deploy_task.cancel")).one()
+        assert (entry.who, entry.detail) == ("prefect", {"comment": "it is too slow", "running": "finish"})
 
 
 async def test_approval_is_not_given_on_prefect_s_page_nor_by_the_creator(quick_shop):
@@ -131,6 +134,20 @@ async def test_approval_is_not_given_on_prefect_s_page_nor_by_the_creator(quick_
     say(quick_shop, task_id, steering.approve, who="lead")
     state = await running
     assert state.is_completed(), state.message
+
+
+async def test_approval_that_is_asked_for_no_more_is_not_waited_for(quick_shop):
+    with quick_shop.database.write() as session:
+        session.scalars(select(Environment)).one().require_approval = True
+    task_id = quick_shop.plan()
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "approval")
+    with quick_shop.database.write() as session:
+        session.scalars(select(Environment)).one().require_approval = False
+    await until(lambda: quick_shop.task(task_id).hold is None)
+    state = await running
+    assert state.is_completed(), state.message
+    assert set(quick_shop.statuses(task_id).values()) == {"success"}
 
 
 async def test_pause_starts_no_further_client_until_it_is_resumed(quick_shop):
@@ -347,6 +364,40 @@ async def test_client_that_waits_for_its_agent_is_kept_back_by_a_pause(quick_sho
     state = await running
     assert state.is_completed(), state.message
     assert quick_shop.statuses(task_id) == {"c1": "success"}
+
+
+def pause(shop, task_id):
+    say(shop, task_id, steering.pause)
+    return lambda: say(shop, task_id, steering.resume)
+
+
+def freeze(shop, _task_id):
+    with shop.database.write() as session:
+        session.add(Freeze(reason="black friday", who="ops"))
+
+    def lift():
+        with shop.database.write() as session:
+            session.delete(session.scalars(select(Freeze)).one())
+
+    return lift
+
+
+@pytest.mark.parametrize("stop", [pause, freeze])
+async def test_stop_that_is_over_before_the_next_attempt_lets_the_wave_go_on(quick_shop, monkeypatch, stop):
+    monkeypatch.setenv("HOIST_RETRY_WINDOW_S", "60")
+    client = quick_shop.client("c1")
+    client.behaviour = Behaviour(down=True)
+    task_id = quick_shop.plan(strategy=STEPPED, client_ids=["c1", "c2"], auto_select_clients=False)
+    running = asyncio.create_task(run(task_id))
+    await until(lambda: client.turned_away == 4)  # the next attempt comes in 2.7 s at the earliest
+    go_on = stop(quick_shop, task_id)
+    await asyncio.sleep(1.8)  # until the run has seen it
+    go_on()
+    client.behaviour = Behaviour()
+    state = await running
+    assert state.is_completed(), state.message
+    assert quick_shop.statuses(task_id) == {"c1": "success", "c2": "success"}
+    assert len(client.scripts_run) == 1
 
 
 async def test_client_that_goes_offline_before_it_is_taken_back_does_not_end_that_silently(quick_shop):

@@ -23,6 +23,7 @@ from db.queries.alerts import deploying_pairs
 from flows.heartbeat import heartbeat
 from flows.upgrade import upgrade
 from tasks.fleet import heartbeat as round_of
+from tasks.planning.controls import prepare_retry
 from tasks.planning.steering import roll_back
 from tests.builders import create_version
 
@@ -236,6 +237,35 @@ async def test_rollback_that_was_never_started_can_be_asked_for_again(quick_shop
     await beat()
     row = quick_shop.results(task_id)["c1"]
     assert (row.status, row.rollback.status, row.ran) == ("failed", "failed", True)
+    with quick_shop.database.write() as session:
+        roll_back(session, session.get_one(DeployTask, task_id), "ops", utc_now())
+    await upgrade(deploy_task_id=task_id, return_state=True)
+    assert quick_shop.statuses(task_id) == {"c1": "rolled_back"}
+
+
+async def test_attempt_that_was_never_started_undoes_nothing_of_the_one_before(quick_shop):
+    """Its script had failed halfway; the attempt after it is the one that the agent never heard of."""
+    client = quick_shop.client("c1")
+    client.behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
+    await upgrade(deploy_task_id=task_id, return_state=True)
+    with quick_shop.database.write() as session:
+        prepare_retry(session, session.get_one(DeployTask, task_id), None, None, "ops", utc_now())
+    client.behaviour = Behaviour(lasts_s=60)
+    running = asyncio.create_task(upgrade(deploy_task_id=task_id, return_state=True))
+    while len(client.scripts_run) < 2:
+        await asyncio.sleep(0.02)
+    client.behaviour = Behaviour(down=True)
+    await running
+    assert quick_shop.statuses(task_id) == {"c1": "unknown"}
+    client.executions.pop(client.scripts_run.pop())
+    client.behaviour = Behaviour()
+
+    await beat()
+
+    row = quick_shop.results(task_id)["c1"]
+    assert (row.status, row.attempt, row.ran) == ("failed", 2, True)
+    assert "was never started" in row.error
     with quick_shop.database.write() as session:
         roll_back(session, session.get_one(DeployTask, task_id), "ops", utc_now())
     await upgrade(deploy_task_id=task_id, return_state=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cli.rollout import counts_of, headline, how_to_try_again, news_of, state_of, waves_of
+from api.cli.rollout import counts_of, headline, how_it_goes_on, how_to_try_again, news_of, state_of, waves_of
 
 NAMES = ("total", "success", "failed", "pending", "running", "skipped", "unknown", "rolled_back")
 
@@ -47,6 +47,23 @@ def test_the_next_try_goes_the_way_of_the_last():
     back = [result(one, rollback={"status": how}) for one, how in (("a", "success"), ("b", "failed"))]
     assert how_to_try_again(task(*back, id="t")) == "try to take them back again: hoist undo t"
     assert "hoist retry" in how_to_try_again(task(back[0], id="t"))
+
+
+def held(kind, **fields):
+    return task(id="t", hold={"kind": kind, "until": None}, **{"auto_rollback": "all", **fields})
+
+
+def test_cancel_is_said_to_take_clients_back_where_it_does():
+    back = "start no further client, and take back whom auto_rollback says (all): hoist cancel t"
+    assert back in how_it_goes_on(held("failures"))
+    for other in (held("wave"), held("failures", auto_rollback="failed")):
+        assert "start no further client: hoist cancel t" in how_it_goes_on(other)
+
+
+def test_way_back_is_not_named_where_it_would_be_refused():
+    assert "take back whom it changed: hoist undo t" in how_it_goes_on(held("failures"))
+    uninstalling = held("failures", operation="uninstall", auto_rollback="off")
+    assert not [line for line in how_it_goes_on(uninstalling) if "undo" in line]
 
 
 def test_waves_count_who_is_over_and_who_failed():
