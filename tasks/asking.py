@@ -26,8 +26,7 @@ class HoldAnswer(RunInput):
     decision: Literal["promote", "abort", "roll_back"] = Field(
         default="promote",
         title="Decision",
-        description="promote: go on. abort: start no further client, and after too many failures take back whom "
-        "auto_rollback says. roll_back: take back whom it changed.",
+        description="promote: go on. abort: start no further client. roll_back: take back whom it changed.",
     )
     comment: str = Field(default="", title="Comment", max_length=1000, description="For the audit trail.")
 

@@ -59,8 +59,6 @@ def _begin(
     task.status, task.hold = "rolling_back", None
     if stopped is not None and not task.going_back:
         task.stopped_reason = task.stopped_reason or stopped[:1000]
-        if rollout.asks_before_going_back and task.cancel_running == "finish":
-            task.cancel_running = None  # it was the answer to the failures; another one ends the way back
     planned = ways_back(session, task)
     rows = {
         row.client_id: row

@@ -60,25 +60,15 @@ async def _look_for_words(rollout: Rollout) -> None:
 
 
 def _asked_for(rollout: Rollout) -> tuple[str | None, bool, dict[str, str]]:
-    """Whether to cancel; whether no further client is to be started for the moment; who is held.
-
-    For the moment: a pause, a freeze, a rollback, or a cancel that may have clients taken back, which is decided next.
-    """
+    """Whether to cancel; whether no further client is to be started for the moment (a pause, a freeze, a rollback); who is held."""
     with rollout.database.read() as session:
         held = held_clients(session, utc_now())
         query = select(
-            DeployTask.cancel_running,
-            DeployTask.paused_by,
-            DeployTask.going_back,
-            DeployTask.stopped_reason,
-            DeployTask.project_id,
+            DeployTask.cancel_running, DeployTask.paused_by, DeployTask.going_back, DeployTask.project_id
         )
         row = session.execute(query.where(DeployTask.id == rollout.release.deploy_task_id)).one()
         freeze = find_freeze(session, row.project_id, rollout.lease.environments, utc_now())
-    goes_back = row.going_back or row.stopped_reason is not None
-    answer = row.cancel_running == "finish" and rollout.asks_before_going_back and not goes_back
-    held_back = row.paused_by is not None or row.going_back or freeze is not None or answer
-    return None if answer else row.cancel_running, held_back, held
+    return row.cancel_running, row.paused_by is not None or row.going_back or freeze is not None, held
 
 
 def _renew(rollout: Rollout) -> None:

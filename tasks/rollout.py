@@ -22,7 +22,7 @@ from db.session import Database
 from tasks.brakes import Brakes
 from tasks.decisions.evidence import Seen
 from tasks.decisions.resume import Resumption, Step, decide_resumption, execution_id_of
-from tasks.decisions.rollout import FAILURES, Rules, asks_before_going_back
+from tasks.decisions.rollout import FAILURES, Rules
 from tasks.errors import LeaseLostError
 from tasks.outcomes import RESULTS, Book, Outcome, name_container
 from tasks.planning.controls import not_tried_again
@@ -116,11 +116,6 @@ class Rollout:
     def has_fresh_failures(self) -> bool:
         """Whether more clients failed than a retry or a person went on with."""
         return sum(self.statuses[status] for status in FAILURES) > self.forgiven_failures
-
-    @property
-    def asks_before_going_back(self) -> bool:
-        """Whether a person is asked before clients are taken back for too many failures."""
-        return asks_before_going_back(self.release.failure_strategy, self.release.auto_rollback)
 
     @property
     def all_statuses(self) -> dict[str, str]:

@@ -12,15 +12,7 @@ from api.cli.cells import clean_text, duration
 from api.cli.deploying import PASSED_OVER, start, watch_option
 from api.cli.output import Column, Output, emit, print_fields, print_table, say
 from api.cli.release_api import ReleaseApi
-from api.cli.rollout import (
-    Task,
-    counts_of,
-    goes_back_on_cancel,
-    headline,
-    passed_over,
-    state_of,
-    waves_of,
-)
+from api.cli.rollout import Task, counts_of, headline, passed_over, state_of, waves_of
 from api.cli.watching import follow
 
 STATUSES = ("pending", "scheduled", "running", "canary", "paused", "completed", "failed", "cancelled", "rolling_back", "rolled_back")  # fmt: skip
@@ -149,16 +141,11 @@ def retry_task(
 @click.option("--comment", default="", help="Why: for the audit trail.")
 @with_api
 def cancel_task(api: ReleaseApi, out: Output, *, task: str, kill: bool, comment: str) -> None:
-    """Start no further client of a deploy task.
-
-    Where it waits after too many failures, take back whom its auto_rollback says; with --kill, nobody.
-    """
+    """Start no further client of a deploy task."""
     body = {"running": "kill" if kill else "finish", "comment": comment}
     answer = api.post("tasks", task, "cancel", body=body)
-    becomes = "is cancelled" if answer["status"] == "cancelled" else "will end as cancelled"
-    if goes_back_on_cancel(answer) and not kill:
-        becomes = f"takes back whom auto_rollback says ({answer['auto_rollback']})"
-    out.answer(answer, f"deploy task {task} {becomes}")
+    over = answer["status"] == "cancelled"
+    out.answer(answer, f"deploy task {task} " + ("is cancelled" if over else "will end as cancelled"))
 
 
 @click.command("log")

@@ -64,19 +64,10 @@ def nothing_holds(task: Task) -> bool:
 def how_it_goes_on(task: Task) -> list[str]:
     """What a person may say to a deploy task that waits for one."""
     word, task_id = _WORDS_FOR[task["hold"]["kind"]], task["id"]
-    ends = "start no further client"
-    if goes_back_on_cancel(task):
-        ends += f", and take back whom auto_rollback says ({task['auto_rollback']})"
-    said = [f"let it go on: hoist {word} {task_id}", f"{ends}: hoist cancel {task_id}"]
+    said = [f"let it go on: hoist {word} {task_id}", f"start no further client: hoist cancel {task_id}"]
     if task["operation"] != "uninstall":
         said.append(f"take back whom it changed: hoist undo {task_id}")
     return said
-
-
-def goes_back_on_cancel(task: Task) -> bool:
-    """Whether it waits after too many failures, and a cancel without a kill takes clients back."""
-    hold = task.get("hold")
-    return hold is not None and hold["kind"] == "failures" and task["auto_rollback"] in ("wave", "all")
 
 
 def how_to_try_again(task: Task) -> str:

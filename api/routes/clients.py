@@ -26,6 +26,7 @@ from api.trail import record
 from db.models import Client
 from db.queries import clients
 from db.secrets import new_token, sha256_hex
+from tasks.planning.deregistered import settle_in_ended
 
 router = APIRouter(prefix="/release/clients", tags=["clients"], route_class=StrictRoute)
 
@@ -135,6 +136,7 @@ def delete_client(client_id: str, call: Asked) -> Response:
         check_not_in_hand(session, client.client_id, f"delete client {client.client_id}")
         record(session, call, "client.delete", client.client_id, client_id=client.client_id)
         clients.delete_client(session, client.client_id)
+        settle_in_ended(session, client_id, call.now)
     return Reply(204).response()
 
 

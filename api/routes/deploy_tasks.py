@@ -114,10 +114,7 @@ def _begin(session: Session, call: Call, task: DeployTask, replan: bool) -> str:
 
 @router.post("/{task_id}/cancel", status_code=202, response_model=DeployTaskAnswer)
 def cancel_task(task_id: str, call: Posted, body: CancelRequest | None = None) -> Response:
-    """Start no further client; running scripts finish, or are killed.
-
-    `finish`, said to one with `failure_strategy` pause after too many failures, takes back whom `auto_rollback` says.
-    """
+    """Start no further client; running scripts finish, or are killed."""
     wish = body or CancelRequest()
 
     def action() -> Reply:

@@ -102,11 +102,10 @@ class Next:
 def decide_next(rules: Rules, now: Situation) -> Next:
     """The next step, by the first of these that applies.
 
-    Who is in flight is finished. A cancel ends it, after going back where it is a person's answer to too many failures.
-    A rollback that was asked for is done. Those that failed are taken back where that was asked for. Too many failures,
-    or anything else that stops it, end it (after going back, where that was asked for), or hold it while a person could
-    keep somebody back. Then the next wave's gates: approval, schedule, freeze, a person's pause, the hold after the
-    wave before, the release window.
+    Who is in flight is finished. A cancel ends it. A rollback that was asked for is done. Those that failed are taken
+    back where that was asked for. Too many failures, or anything else that stops it, end it (after going back, where
+    that was asked for) or hold it. Then the next wave's gates: approval, schedule, freeze, a person's pause, the hold
+    after the wave before, the release window.
     """
     running = _clients(rules, now, "running")
     if running:
@@ -114,7 +113,7 @@ def decide_next(rules: Rules, now: Situation) -> Next:
     if now.in_flight_back:
         return Next(Action.ROLL_BACK, "who is being taken back is finished first", now.in_flight_back)
     if now.cancelled:
-        return _after_cancel(rules, now) or Next(Action.FINISH, "the deploy task was cancelled")
+        return Next(Action.FINISH, "the deploy task was cancelled")
     if now.going_back:
         return _go_back(rules, now, None, "it is rolled back")
     failed = tuple(one for one in _clients(rules, now, "failed") if one in now.can_go_back)
@@ -155,35 +154,18 @@ def too_many_failures(rules: Rules, now: Situation) -> tuple[int | None, str] | 
     return None
 
 
-def asks_before_going_back(failure_strategy: str, auto_rollback: str) -> bool:
-    """Whether a person is asked first: a cancel, after too many failures, then takes back whom `auto_rollback` says."""
-    return failure_strategy == "pause" and auto_rollback in ("wave", "all")
-
-
-def _after_cancel(rules: Rules, now: Situation) -> Next | None:
-    """Who goes back because of it. A cancel of that, or of a rollback that was asked for, ends it."""
-    why = _what_stops(rules, now)
-    asks = asks_before_going_back(rules.failure_strategy, rules.auto_rollback)
-    if why is None or not asks or now.going_back or now.stopped is not None:
-        return None
-    step = _stop(rules, now, why)
-    return step if step.action is Action.ROLL_BACK else None
-
-
 def _after_failures(rules: Rules, now: Situation) -> Next | None:
+    many = too_many_failures(rules, now)
     if now.stopped is not None:
         return _stop(rules, now, now.stopped)
-    why = _what_stops(rules, now)
+    why = many[1] if many is not None else now.regression
     if why is None or rules.failure_strategy == "continue":
         return None
-    if rules.failure_strategy == "pause" and _clients(rules, now, "pending"):
-        return Next(Action.HOLD, why, hold=Hold.FAILURES)
-    return _stop(rules, now, why)
-
-
-def _what_stops(rules: Rules, now: Situation) -> str | None:
-    many = too_many_failures(rules, now)
-    return many[1] if many is not None else now.regression
+    if rules.failure_strategy == "abort":
+        return _stop(rules, now, why)
+    if not _clients(rules, now, "pending"):
+        return None  # nobody is left whom a person could hold back
+    return Next(Action.HOLD, why, hold=Hold.FAILURES)
 
 
 def _stop(rules: Rules, now: Situation, why: str) -> Next:

@@ -16,7 +16,6 @@ from db.queries.freezes import find_freeze
 from tasks.errors import FleetChangedError, FrozenError, LeaseHeldError, PlanningError, WrongStateError
 from tasks.planning.changes import UNSTARTED, fleet_changes
 from tasks.planning.changes import replan as plan_anew
-from tasks.planning.going_back import goes_back_on_cancel
 from tasks.planning.lease import (
     acquire_leases,
     check_leases_free,
@@ -155,12 +154,7 @@ def request_cancel(
 
 
 def end_unstarted(session: Session, task: DeployTask, why: str, now: datetime) -> None:
-    """End a deploy task of which no run is under way: who is still pending is skipped.
-
-    It does not end yet where its cancel has clients taken back: that takes a run (`wants_run`).
-    """
-    if goes_back_on_cancel(session, task):
-        return
+    """End a deploy task of which no run is under way: who is still pending is skipped."""
     _skip_pending(session, task, why, now)
     task.status, task.status_reason, task.finished_at = "cancelled", why[:1000], now
     task.hold, task.paused_by, task.going_back = None, None, False
@@ -209,8 +203,10 @@ def prepare_retry(  # noqa: PLR0917 (the order is the one the rooms agreed on)
         result.started_at = result.finished_at = result.duration_ms = result.exit_code = result.evidence = (
             None
         )
-        if result.rollback is not None:  # sent under this number: no other one may have its execution id
-            result.attempt += 1
+        if result.rollback is not None:
+            result.attempt += (
+                1  # the rollback was sent under this number: no other one may have its execution id
+            )
         result.rollback = None  # `ran` stays: what an earlier attempt has left there is there
     task.status, task.status_reason = "pending", None
     task.cancel_running = task.finished_at = task.hold = task.paused_by = None

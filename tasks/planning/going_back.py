@@ -9,7 +9,6 @@ from db.documents.deploy_request import DeployTaskRequest
 from db.documents.plan import PlannedClient
 from db.models import DeployResult, DeployTask, Installation, Project, Version
 from db.queries.versions import versions_by_name
-from tasks.decisions.rollout import asks_before_going_back
 from tasks.decisions.selection import Candidate
 from tasks.errors import PlanningError
 from tasks.planning.scripts import choose_script
@@ -23,11 +22,13 @@ def check_way_back(
     session: Session, project: Project, request: DeployTaskRequest, clients: Sequence[PlannedClient]
 ) -> None:
     """Raises PlanningError where `auto_rollback` is asked for and a client could not be taken back."""
-    if request.failure_strategy == "continue" and request.auto_rollback in ("wave", "all"):
-        raise PlanningError(
-            f"auto_rollback {request.auto_rollback} needs failure_strategy abort or pause: continue never stops to go back",
-            FIELD,
-        )
+    if request.failure_strategy != "abort" and request.auto_rollback in ("wave", "all"):
+        why = {
+            "continue": "continue never stops to go back",
+            "pause": "pause asks a person, who says roll back (hoist undo) or not",
+        }[request.failure_strategy]
+        said = f"auto_rollback {request.auto_rollback} needs failure_strategy abort: {why}"
+        raise PlanningError(said, FIELD)
     if request.auto_rollback == "off":
         return
     if request.operation == "uninstall":
@@ -70,8 +71,8 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
     """Whom of the deploy task's clients can be taken back now, and how.
 
     Something ran there and ended, it had a version before, it has not been taken back yet (or that is under way, or to be
-    tried again), and it is as the deploy task left it. A cancel that kills has nobody else taken back. `again`: a person
-    asks: those, too, whom that was tried with, and did not work. Raises PlanningError where it uninstalled.
+    tried again), and it is as the deploy task left it. `again`: a person asks: those, too, whom that was tried with,
+    and did not work. Raises PlanningError where it uninstalled.
     """
     if task.operation == "uninstall":
         raise PlanningError(
@@ -85,12 +86,11 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
         .outerjoin(Installation, Installation.target_id == DeployResult.target_id)
         .where(DeployResult.deploy_task_id == task.id, DeployResult.status.in_(LEFT_SOMETHING))
     )
-    killed = task.cancel_running == "kill" and not again
     able = [
         planned[result.client_id]
         for result, installation in rows
         if result.client_id in planned
-        and _is_due(result, again=again, killed=killed)
+        and _is_due(result, again)
         and _is_as_left(result, installation, planned[result.client_id])
     ]
     versions = _versions(session, task.project_id, able)
@@ -103,13 +103,6 @@ def ways_back(session: Session, task: DeployTask, *, again: bool = False) -> dic
     return back
 
 
-def goes_back_on_cancel(session: Session, task: DeployTask) -> bool:
-    """Whether it waits for a person after too many failures, and its cancel is the answer that has clients taken back."""
-    asks = asks_before_going_back(task.failure_strategy, task.request.auto_rollback)
-    waits = task.hold is not None and task.hold.kind == "failures"
-    return asks and waits and task.cancel_running == "finish" and bool(ways_back(session, task))
-
-
 def try_again(session: Session, task: DeployTask, able: Container[str]) -> None:
     """Of those that are `able` to, have them taken back again whom that did not work with."""
     for result in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == task.id)):
@@ -119,13 +112,11 @@ def try_again(session: Session, task: DeployTask, able: Container[str]) -> None:
     session.flush()
 
 
-def _is_due(result: DeployResult, *, again: bool, killed: bool) -> bool:
+def _is_due(result: DeployResult, again: bool) -> bool:
     """Whether its way back is still to come, or under way."""
     state = result.rollback
     if not result.ran:
         return False
-    if killed:
-        return state is not None and state.status == "running"
     return state is None or state.is_open or (again and state.ended_without_success)
 
 

@@ -2,8 +2,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from db.models import Client, DeployTask, Target, utc_now
-from tests.builders import create_environment, create_fleet, create_project
+from db.documents.rollback import RollbackState
+from db.models import Client, DeployResult, DeployTask, Target, utc_now
+from tasks.planning import create_deploy_task
+from tests.builders import create_environment, create_fleet, create_project, upgrade_request
 from tests.served_api import assert_problem
 
 URL = "https://web-01.example:4220"
@@ -149,6 +151,29 @@ def test_client_and_target_of_a_deploy_task_that_goes_on_stay(operator, served):
     assert operator.get("/release/projects/shop/installations").json() == []
     assert operator.get("/release/clients/web-01").status_code == 200
     assert_problem(operator.delete(where), 404)
+
+
+@pytest.mark.parametrize("rollback", [None, "running"])
+def test_deregistered_client_is_open_no_more_in_a_deploy_task_that_ended(operator, served, rollback):
+    """Its flow run was cancelled in Prefect, or killed: nobody else will ever say what became of it."""
+    with served.database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4", "b": "1.4"})
+        task = create_deploy_task(session, upgrade_request(project), now=utc_now(), who="ann")
+        task.status, task.started_at = "cancelled", utc_now()
+        for row in session.query(DeployResult):
+            row.status = "success" if rollback else "running"
+            if rollback:
+                row.rollback = RollbackState(
+                    status=rollback, to_version="1.4", execution_id="x", started_at=utc_now()
+                )
+        task_id = task.id
+    assert operator.delete("/release/clients/a").status_code == 204
+    with served.database.read() as session:
+        rows = {row.client_id: row for row in session.query(DeployResult).filter_by(deploy_task_id=task_id)}
+    assert (rows["a"].status, rows["a"].error) == ("unknown", "the client is not registered any more")
+    assert rows["b"].status == ("success" if rollback else "running")
+    if rollback:
+        assert [rows[one].rollback.status for one in "ab"] == ["unknown", "running"]
 
 
 def test_client_of_a_deploy_task_that_waits_to_go_on_stays(operator, served):

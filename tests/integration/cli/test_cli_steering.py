@@ -41,16 +41,6 @@ def test_wrong_word_is_refused_and_the_right_one_named(hoist, served, task):
     assert "no client has what it brought" in hoist("undo", task, code=3).err
 
 
-def test_cancel_says_that_it_takes_clients_back(hoist, served, task):
-    made = hoist("plan", "shop", "1.5", "--on-failure", "pause", "--auto-rollback", "all", "--json").json[
-        "id"
-    ]
-    wait_for(served, made, "failures")
-    said = f"deploy task {made} takes back whom auto_rollback says (all)\n"
-    assert hoist("cancel", made).out == said
-    assert hoist("cancel", made, "--kill").out == f"deploy task {made} will end as cancelled\n"
-
-
 def test_pause_and_resume(hoist, served, task):
     wait_for(served, task, "operator")
     assert hoist("pause", task, "--json").json["paused_by"] == "operator"

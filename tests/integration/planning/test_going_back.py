@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db.documents.deploy_request import DeployTaskRequest
 from db.documents.rollback import RollbackState
-from db.models import DeployResult, DeployTask
+from db.models import DeployResult, DeployTask, Version
 from db.queries.deploy_tasks import get_deploy_task
 from db.queries.installations import record_failure, record_success, record_uninstalled
 from db.session import Database
@@ -17,6 +17,7 @@ from tasks.planning import create_deploy_task
 from tasks.planning.controls import prepare_retry
 from tasks.planning.going_back import try_again, ways_back
 from tasks.planning.steering import roll_back
+from tasks.recipes import Recipes
 from tests.builders import NOW, create_fleet, upgrade_request
 
 
@@ -121,16 +122,6 @@ def test_client_that_could_not_be_taken_back_is_tried_again_only_when_a_person_a
     assert able(database, task) == ["b"], "somebody has repaired a"
 
 
-def test_cancel_that_kills_has_nobody_taken_back_whose_way_back_has_not_begun(database: Database, task):
-    end(database, task, "failed")
-    running = RollbackState(status="running", execution_id="x.1.back", to_version="1.4", started_at=NOW)
-    with database.write() as session:
-        get_deploy_task(session, task.id).cancel_running = "kill"
-        results_of(session, task)[0].rollback = running
-    assert able(database, task) == ["a"], "its agent has to be told"
-    assert able(database, task, again=True) == ["a", "b"], "the last word counts"
-
-
 def test_uninstall_is_not_rolled_back(database: Database, task):
     with database.write() as session:
         asked = DeployTaskRequest(project_id="shop", operation="uninstall", auto_select_clients=True)
@@ -151,3 +142,24 @@ def test_retry_after_a_rollback_leaves_its_number_behind(database: Database, tas
         results_of(session, task)[1].rollback = None
         prepare_retry(session, get_deploy_task(session, task.id), None, None, "ann", NOW)
         assert [(row.attempt, row.rollback) for row in results_of(session, task)] == [(2, None), (1, None)]
+
+
+@pytest.mark.parametrize(("script", "left"), [(None, "1.4"), ("echo back", "1.5")])
+def test_script_that_takes_clients_back_gets_its_version_s_env_and_not_the_deploy_task_s(
+    database: Database, script: str | None, left: str
+):
+    """By the update_script of the one returned to, and by the rollback_script of the one that is left."""
+    with database.write() as session:
+        project, _ = create_fleet(session, {"a": "1.4"})
+        for version in session.scalars(select(Version)):
+            version.env = {"APP_PORT": "8080", "OF": version.version}
+            version.rollback_script = script
+        asked = upgrade_request(project, env={"APP_PORT": "9090"})
+        task = create_deploy_task(session, asked, now=NOW, who="ann")
+        assert Recipes(session, task).of(task.plan.clients[0]).env == {"APP_PORT": "9090", "OF": "1.5"}
+    end(database, task, "failed")
+    with database.read() as session:
+        task = get_deploy_task(session, task.id)
+        (back,) = ways_back(session, task).values()
+        recipe = Recipes(session, task, goes_back=True).of(back)
+        assert recipe.env == {"APP_PORT": "8080", "OF": left}

@@ -184,6 +184,17 @@ async def test_failures_are_held_for_a_person_who_goes_on(quick_shop):
     assert list(quick_shop.statuses(task_id).values()).count("success") == 7
 
 
+async def test_failures_are_held_for_a_person_who_answers_on_prefect_s_page(quick_shop):
+    quick_shop.client("c1").behaviour = Behaviour(exit_code=1)
+    task_id = quick_shop.plan(strategy=STEPPED, failure_strategy="pause")
+    running = asyncio.create_task(run(task_id))
+    await until_held(quick_shop, task_id, "failures")
+    await answer(await paused_run(quick_shop, task_id), decision="promote", comment="c1 is known to be old")
+    state = await running
+    assert state.name == "1 of 8 failed"
+    assert list(quick_shop.statuses(task_id).values()).count("success") == 7
+
+
 @pytest.mark.parametrize(
     ("scope", "taken_back"),
     [("failed", {"c2"}), ("wave", {"c2", "c3", "c4"}), ("all", {"c1", "c2", "c3", "c4"})],

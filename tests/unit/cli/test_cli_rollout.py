@@ -53,13 +53,6 @@ def held(kind, **fields):
     return task(id="t", hold={"kind": kind, "until": None}, **{"auto_rollback": "all", **fields})
 
 
-def test_cancel_is_said_to_take_clients_back_where_it_does():
-    back = "start no further client, and take back whom auto_rollback says (all): hoist cancel t"
-    assert back in how_it_goes_on(held("failures"))
-    for other in (held("wave"), held("failures", auto_rollback="failed")):
-        assert "start no further client: hoist cancel t" in how_it_goes_on(other)
-
-
 def test_way_back_is_not_named_where_it_would_be_refused():
     assert "take back whom it changed: hoist undo t" in how_it_goes_on(held("failures"))
     uninstalling = held("failures", operation="uninstall", auto_rollback="off")

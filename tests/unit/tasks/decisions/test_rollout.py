@@ -105,48 +105,6 @@ def test_auto_rollback_takes_back_whom_it_says(scope, clients):
     assert found.clients == (("a",) if scope == "all" else ()), "a wave after the other, the last one first"
 
 
-@pytest.mark.parametrize(("scope", "clients"), [("wave", ("b", "c")), ("all", ("b", "c"))])
-def test_person_who_is_asked_after_too_many_failures_has_clients_taken_back_by_a_cancel(scope, clients):
-    rules = Rules(WAVES, failure_strategy="pause", auto_rollback=scope)
-    now = situation(statuses={**upgraded("a", "c"), "b": "failed"}, can_go_back=frozenset("abc"))
-    assert decide_next(rules, now).hold is Hold.FAILURES
-    found = decide_next(rules, replace(now, cancelled=True))
-    assert (found.action, found.clients, found.last) == (Action.ROLL_BACK, clients, True)
-    assert found.reason == "1 of 6 clients failed, 0 allowed"
-    went_on = replace(now, cancelled=True, forgiven=1)
-    assert decide_next(rules, went_on).action is Action.FINISH, "a person went on with the failures before"
-
-
-@pytest.mark.parametrize(
-    ("rules", "changed"),
-    [
-        ({"auto_rollback": "all", "failure_strategy": "abort"}, {}),
-        ({"auto_rollback": "off"}, {}),
-        ({"auto_rollback": "failed"}, {}),
-        ({}, {"stopped": "1 of 6 clients failed, 0 allowed"}),
-        ({}, {"going_back": True}),
-        ({}, {"can_go_back": frozenset()}),
-    ],
-)
-def test_cancel_that_is_no_answer_to_failures_ends_it(rules, changed):
-    """With `abort` nobody asks; what goes back already is ended by it."""
-    made = Rules(WAVES, **{"failure_strategy": "pause", "auto_rollback": "all", **rules})
-    stands = {"can_go_back": frozenset("a"), "cancelled": True, **changed}
-    found = decide_next(made, situation(statuses={"a": "failed"}, **stands))
-    assert found == Next(Action.FINISH, "the deploy task was cancelled")
-
-
-@pytest.mark.parametrize(
-    ("scope", "clients"), [("off", ()), ("wave", ("d", "e", "f")), ("all", ("d", "e", "f"))]
-)
-def test_too_many_failures_with_nobody_left_to_hold_back_are_an_end_for_pause_too(scope, clients):
-    rules = Rules(WAVES, failure_strategy="pause", auto_rollback=scope)
-    now = situation(statuses={**upgraded(*"abcde"), "f": "failed"}, can_go_back=frozenset("abcdef"))
-    found = decide_next(rules, now)
-    assert found.action is (Action.ROLL_BACK if clients else Action.FINISH)
-    assert (found.reason, found.clients) == ("1 of 6 clients failed, 0 allowed", clients)
-
-
 def test_client_that_was_taken_back_still_counts_as_a_failure():
     now = situation(statuses={"a": "rolled_back"})
     assert decide_next(Rules(WAVES, auto_rollback="failed"), now).action is Action.FINISH
@@ -222,9 +180,6 @@ class World:
     promoted: int = 0
     approved: bool = False
     cancelled: bool = False
-    killed: bool = False
-    cancels: int = 0
-    owed: set[str] = field(default_factory=set)
     going_back: bool = False
     paused_by: str | None = None
     frozen: str | None = None
@@ -268,7 +223,7 @@ class World:
         able = {
             client
             for client in self.ran
-            if self.statuses[client] in ("success", "failed") and client not in self.back and not self.killed
+            if self.statuses[client] in ("success", "failed") and client not in self.back
         }
         return Situation(
             dict(self.statuses),
@@ -326,7 +281,6 @@ class World:
     def take_back(self, step: Next) -> None:
         if step.last and not self.going_back:
             self.stopped, self.regression = step.reason, None  # who was taken back uses nothing more
-            self.cancelled = self.cancelled and not self.asks()  # it is answered: see tasks/going_back.py
         for client in step.clients:
             if self.random.random() < 0.03:
                 return
@@ -350,30 +304,14 @@ class World:
         else:
             self.now += timedelta(hours=1)
 
-    def say(self, step: Next, promote) -> None:
+    def say(self, _step: Next, promote) -> None:
         word = self.random.random()
         if word < 0.8:
             promote()
         elif word < 0.9:
-            self.cancel()
-            if step.hold is Hold.FAILURES and self.asks():
-                self.owed = self.all_or_last_wave()
+            self.cancelled = True
         else:
             self.going_back = self.asked_to_go_back = True
-
-    def cancel(self) -> None:
-        self.cancelled, self.cancels = True, self.cancels + 1
-        self.killed = self.random.random() < 0.3
-
-    def asks(self) -> bool:
-        """Whether it is a person who says, after too many failures, that clients go back."""
-        return self.rules.failure_strategy == "pause" and self.rules.auto_rollback in ("wave", "all")
-
-    def all_or_last_wave(self) -> set[str]:
-        """Whom `auto_rollback` means: of those who can go back, all, or the last wave's in which anything was done."""
-        touched = [wave for wave in self.rules.waves if any(self.statuses[one] != "pending" for one in wave)]
-        able = set(self.situation().can_go_back)
-        return able if self.rules.auto_rollback == "all" else able & set(touched[-1])
 
     def forgive(self, counted: int) -> None:
         self.forgiven, self.went_on_with, self.regression = counted, set(self.ever_failed), None
@@ -386,7 +324,7 @@ class World:
         if self.random.random() < 0.05 and "success" in self.statuses.values() and self.stopped is None:
             self.regression = "clients use more than before"
         if self.random.random() < 0.01:
-            self.cancel()
+            self.cancelled = True
 
 
 def make_world(seed: int) -> World:
@@ -451,9 +389,6 @@ def check_step(world: World, step: Next) -> None:
             set(wave) & set(step.clients) and not set(step.clients) <= set(wave) for wave in world.rules.waves
         ) or (world.rules.auto_rollback == "failed"), "a wave at a time"
         assert world.asked_to_go_back or world.rules.auto_rollback != "off", "nobody asked for a rollback"
-        if world.asks() and world.stopped is None and not world.going_back:
-            assert world.is_too_much(), "nobody goes back for less"
-            assert world.cancelled or "pending" not in world.statuses.values(), "a person is asked first"
 
 
 @settings(max_examples=SCHEDULES)
@@ -480,14 +415,9 @@ def test_whole_schedules_keep_their_promises(seed: int):
         assert not [
             c for c, s in world.statuses.items() if s == "failed" and c in world.ran and c not in world.back
         ]
-    stops = world.rules.failure_strategy in ("abort", "pause") and not world.cancelled
-    if stops and too_many_failures(world.rules, world.situation()):
-        if world.rules.auto_rollback == "all":
-            assert "success" not in statuses, "everybody goes back"
-        if world.rules.auto_rollback == "wave":
-            assert not world.all_or_last_wave(), "the last wave goes back"
-    if world.cancels == 1:
-        assert world.owed <= world.back.keys(), "who aborts after too many failures has them taken back"
+    stops = world.rules.failure_strategy == "abort" and not world.cancelled
+    if stops and world.rules.auto_rollback == "all" and too_many_failures(world.rules, world.situation()):
+        assert "success" not in statuses, "everybody goes back"
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 100))
