@@ -34,7 +34,8 @@ class Limits:
 class Known:
     """A container as it was seen last; one that is missed stays known when it is gone. `deployed`: Hoist put it there.
 
-    `running`: or it did as a deploy task began that is still at work, and no container of Hoist's has run since.
+    `running`: or it did as a deploy task began that is still at work, and nothing has taken its place since.
+    `ended`: in a deploy task, nothing took its place at once, and it has not run since.
     """
 
     container_id: str
@@ -43,6 +44,7 @@ class Known:
     restarts: int
     started_at: datetime | None
     deployed: bool
+    ended: bool = False
 
 
 ContainerMemory = Mapping[str, Known]
@@ -83,9 +85,10 @@ def observe_containers(
     """Every condition of every container that the project has, or had at the last look; and what to remember.
 
     `live_stops`, `firing_stops`: names whose stop waits or fires, or fires. One that another has taken the place of is
-    not missed: Hoist's next deployment, or anybody's container of the same name. Nor is one that may have been left out
-    of a report that was cut (`truncated`): it is remembered as it was. What is gone is missed for as long as nothing of
-    Hoist's runs; where the project is not `installed`, at one look, and not at all if Hoist had put it there.
+    not missed: Hoist's next deployment, or anybody's container of the same name; of somebody's that ended in a deploy
+    task (a script's, say), whatever of the project's runs. Nor is one that may have been left out of a report that was
+    cut (`truncated`): it is remembered as it was. What is gone is missed for as long as nothing of Hoist's runs;
+    where the project is not `installed`, at one look, and not at all if Hoist had put it there.
     """
     now = {one.container_id: one for one in containers}
     running = _Running(containers)
@@ -94,7 +97,7 @@ def observe_containers(
     for container_id in sorted({*now, *memory}):
         here, before = now.get(container_id), memory.get(container_id)
         name = here.container_name if here is not None else memory[container_id].name
-        replaced = running.replace(name, before, here)
+        replaced = running.replace(name, before, here, deploying=deploying)
         look = _Look(name, here, before, replaced, running.any_of_hoist, firing_stops)
         if here is None and truncated:
             observed.append(_stopped(look, None, limits))
@@ -115,8 +118,9 @@ def _known(look: _Look, *, missed: bool, deploying: bool) -> Known | None:
     """What to remember, None: nothing. `missed`: and nothing of Hoist's runs."""
     one, before = look.now, look.before
     ran_on = deploying and missed and look.ran  # it is missed once that is over, if it still doesn't run
+    ended = ran_on or (not look.runs and before is not None and before.ended)
     if one is None:
-        return replace(before, running=ran_on) if before is not None and missed else None
+        return replace(before, running=ran_on, ended=ended) if before is not None and missed else None
     return Known(
         one.container_id,
         one.container_name,
@@ -124,6 +128,7 @@ def _known(look: _Look, *, missed: bool, deploying: bool) -> Known | None:
         one.restart_count if one.restart_count is not None else (before.restarts if before else 0),
         one.started_at,
         one.project_id is not None,
+        ended,
     )
 
 
@@ -140,13 +145,19 @@ class _Running:
         """Whether one runs that Hoist put there."""
         return self._deployed > 0
 
-    def replace(self, name: str, before: Known | None, here: ContainerInfo | None) -> bool:
+    def replace(
+        self, name: str, before: Known | None, here: ContainerInfo | None, *, deploying: bool
+    ) -> bool:
         """Whether another container than this one runs in its stead."""
         itself = here is not None and here.state == "running"
         if self._names[name] > itself:
             return True
+        if before is None:
+            return False
+        if not before.deployed:  # nor need be what a script has started instead
+            return (before.ended or (deploying and before.running)) and self._names.total() > itself
         of_hoist = itself and here is not None and here.project_id is not None
-        return before is not None and before.deployed and self._deployed > of_hoist
+        return self._deployed > of_hoist
 
 
 def _is_missed(look: _Look, live: Collection[str], *, installed: bool) -> bool:

@@ -79,22 +79,43 @@ def test_container_that_another_name_claims_now_is_not_gone(served, agent):
     assert raised(served) == []
 
 
-@pytest.mark.parametrize("left", [[ours(state="exited")], []], ids=["stopped", "removed"])
-def test_deployment_that_leaves_nothing_serving_is_an_alert(operator, served, agent, project, left):
-    boxes(agent, ours())
+def begin(served, project):
+    """A deploy task is at work on web-01: its id."""
     with served.database.write() as session:
         task = create_deploy_task(session, upgrade_request(project), now=NOW, who="ann")
         task.status = "running"
         result = session.query(DeployResult).one()
         result.status, result.started_at = "running", datetime.now(UTC)
+        return task.id
+
+
+def end(served, *, task, result):
+    with served.database.write() as session:
+        row = session.query(DeployResult).one()
+        row.status, row.finished_at = result, datetime.now(UTC)
+        session.query(DeployTask).one().status = task
+
+
+@pytest.mark.parametrize("left", [[ours(state="exited")], []], ids=["stopped", "removed"])
+def test_deployment_that_leaves_nothing_serving_is_an_alert(operator, served, agent, project, left):
+    boxes(agent, ours())
+    task_id = begin(served, project)
     boxes(agent, *left)
     boxes(agent, *left)
     assert raised(served) == []
-    with served.database.write() as session:
-        result = session.query(DeployResult).one()
-        result.status, result.finished_at = "failed", datetime.now(UTC)
-        session.query(DeployTask).one().status = "failed"
+    end(served, task="failed", result="failed")
     boxes(agent, *left)
     [alert] = fired(operator)
     assert (alert["type"], alert["labels"]["subject"]) == ("container_stopped", "boxes-prod-1")
-    assert f"last deployed: 1.5, by deploy task {task.id}" in alert["message"]
+    assert f"last deployed: 1.5, by deploy task {task_id}" in alert["message"]
+
+
+@pytest.mark.parametrize("left", [[container("boxes-v1", "a", "exited")], []], ids=["stopped", "removed"])
+def test_script_that_replaces_its_container_under_another_name_raises_nothing(served, agent, project, left):
+    boxes(agent, container("boxes-v1", "a"))
+    begin(served, project)
+    boxes(agent, *left)
+    end(served, task="completed", result="success")
+    for _ in range(2):
+        boxes(agent, *left, container("boxes-v2", "b"))
+    assert raised(served) == []

@@ -155,6 +155,53 @@ def test_first_deployment_that_takes_over_from_somebody_s_raises_nothing():
     assert stops(look(box()), deploying(stopped), look(stopped)) == {"shop-1"}, "it was stopped for nothing"
 
 
+OLD = box(state="exited")
+OTHER = box("shop-2")
+
+
+@pytest.mark.parametrize("new", [OTHER, NEW], ids=["a script's", "Hoist's"])
+@pytest.mark.parametrize(
+    ("during", "kept"),
+    [
+        pytest.param([[OLD]], [OLD], id="the new one was not seen meanwhile"),
+        pytest.param([[OLD], []], [], id="nor was the old one, it is removed"),
+        pytest.param([[OLD], [OLD, None]], [OLD], id="one after the other"),
+        pytest.param([[box(), None], [OLD, None]], [OLD], id="side by side, the old one is kept"),
+        pytest.param([[box(), None], [None]], [], id="side by side, the old one is removed"),
+        pytest.param([[box(), box("shop-migrate")], [box(), None]], [box()], id="a job of its own has ended"),
+    ],
+)
+def test_deployment_that_replaces_somebody_s_under_another_name_raises_nothing(new, during, kept):
+    looks = [look(box()), *(deploying(*(one or new for one in each)) for each in during)]
+    after = look(*kept, new)
+    assert stops(*looks) == stops(*looks, after) == stops(*looks, after, after) == set()
+
+
+@pytest.mark.parametrize("left", [[OLD], []], ids=["stopped", "removed"])
+def test_somebody_s_that_a_deployment_left_dead_is_missed_until_the_project_runs_again(left):
+    failed = [look(box()), deploying(*left), deploying(*left), look(*left), look(*left)]
+    assert stops(*failed) == {"shop-1"}
+    assert stops(*failed, deploying(*left), look(*left)) == {"shop-1"}, "another deployment failed"
+    assert stops(*failed, look(*left, OTHER)) == set(), "it is repaired by hand"
+    assert stops(*failed, deploying(*left, OTHER), look(*left, OTHER)) == set()
+    again = [*failed, look(box(), OTHER)]
+    assert stops(*again, look(*left, OTHER)) == {"shop-1"}, "it ran again, and ended by itself"
+
+
+@pytest.mark.parametrize("left", [[OLD], []], ids=["stopped", "removed"])
+def test_somebody_s_that_ends_beside_another_outside_a_deployment_is_missed(left):
+    beside = [look(box(), OTHER), look(*left, OTHER)]
+    assert stops(*beside) == stops(*beside, look(*left, OTHER)) == {"shop-1"}
+    assert stops(*beside, deploying(*left, OTHER), look(*left, OTHER)) == {"shop-1"}, "it is not mended"
+    deployed = [deploying(box(), OTHER), look(box(), OTHER)]
+    assert stops(look(box()), *deployed, look(*left, OTHER)) == {"shop-1"}
+
+
+def test_hoist_s_that_a_deployment_left_dead_is_missed_whatever_somebody_runs():
+    looks = [look(ours()), deploying(STOPPED, OTHER)]
+    assert stops(*looks, look(STOPPED, OTHER)) == stops(*looks, look(OTHER)) == {"shop-1"}
+
+
 @pytest.mark.parametrize("during", [[[]], [[STOPPED], []], [[STOPPED]], []])
 def test_successful_uninstall_raises_nothing(during):
     looks = [look(ours()), *(deploying(*one) for one in during), uninstalled()]
