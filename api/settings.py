@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ PREFIX = "HOIST_API_"
 DEFAULT_PREFECT_URL = "http://127.0.0.1:4200/api"
 MIN_TOKEN_LENGTH = 16
 MAX_HISTORY_DAYS = 3650
+
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,10 @@ class ApiSettings:
         def text(name: str) -> str | None:
             return environ.get(PREFIX + name) or None
 
+        def secret(name: str) -> str | None:
+            """A newline that a file left at its end is no part of it."""
+            return (text(name) or "").rstrip("\r\n") or None
+
         def path(name: str) -> Path | None:
             value = text(name)
             return Path(value).expanduser().absolute() if value else None
@@ -56,8 +63,8 @@ class ApiSettings:
             insecure_http=text("INSECURE_HTTP") == "1",
             allowed_hosts=tuple(filter(None, (text("ALLOWED_HOSTS") or "").replace(" ", "").split(","))),
             tokens_file=path("TOKENS_FILE"),
-            operator_token=text("OPERATOR_TOKEN"),
-            viewer_token=text("VIEWER_TOKEN"),
+            operator_token=secret("OPERATOR_TOKEN"),
+            viewer_token=secret("VIEWER_TOKEN"),
             report_history_days=_days(text("REPORT_HISTORY_DAYS") or "30"),
             prefect_url=environ.get("PREFECT_API_URL") or None,
             prefect_auth=bool(environ.get("PREFECT_API_AUTH_STRING")),
@@ -108,6 +115,10 @@ def check_settings(settings: ApiSettings) -> None:
     for name, token in (("OPERATOR_TOKEN", settings.operator_token), ("VIEWER_TOKEN", settings.viewer_token)):
         if token is not None and len(token) < MIN_TOKEN_LENGTH:
             raise SettingsError(f"cannot use {PREFIX}{name}: at least {MIN_TOKEN_LENGTH} characters")
+        if token is not None and _SENDABLE.fullmatch(token) is None:
+            raise SettingsError(
+                f"cannot use {PREFIX}{name}: it has a blank, or a character that is not printable ASCII"
+            )
     if settings.operator_token and settings.operator_token == settings.viewer_token:
         raise SettingsError(f"cannot use {PREFIX}VIEWER_TOKEN: it is the operator's token")
     if not settings.loopback and not settings.tls_cert and not settings.insecure_http:

@@ -13,14 +13,18 @@ HEAD = """\
 # Benchmarks
 
 Made by `python -m benchmarks` of what is in [benchmarks/results](../../benchmarks/results); don't edit it. Each benchmark measures
-its peers (public tools that do the same) and its floor (the least that the work can cost) in the same run, and keeps all
-its figures in its file. Compare ratios: absolute figures are this machine's. The targets come from what was measured before
+its peers (public tools that do the same) and its floor (the least that the work can cost), where it has them, in the same run, and
+keeps all its figures in its file. Compare ratios: absolute figures are this machine's. The targets come from what was measured before
 Hoist was written. `make bench` repeats all of it.
 
 | work | what | ours | target | met | peers | floor |
 |---|---|---|---|---|---|---|
 """
 BETWEEN = """
+Where there is no peer: the clients of `rollout` are simulated by this project's own server, which no other tool speaks to, so only
+its floor is beside it; `fanout` is what compares with other tools. `demo` is this project's own command. Beside `agent at rest` a
+salt-minion would be a peer: it was not measured. A ratio needs none: its row is a comparison itself.
+
 ## What is measured, and how to repeat it
 | benchmark | what it does | command | measured | machine |
 |---|---|---|---|---|

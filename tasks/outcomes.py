@@ -47,14 +47,15 @@ def last_lines(output: str, count: int = SHOWN_LINES) -> str:
 
 def failed_execution(execution: Execution, noun: str) -> Outcome:
     """An execution that ended without success; `noun`: what was executed, see tasks/recipes.py."""
+    ran = not _never_started(execution)
     said = {
-        "failed": f"the {noun} exited {execution.exit_code}",
+        "failed": f"the {noun} exited {execution.exit_code}" if ran else f"the {noun} was not started",
         "succeeded": f"the {noun} exited {execution.exit_code}",
         "timed_out": f"the {noun} ran into its timeout and was ended",
         "cancelled": f"the {noun} was cancelled",
         "lost": f"nobody knows how the {noun} ended: its wrapper is gone, or the host rebooted",
     }.get(execution.state.value, f"the {noun} ended {execution.state.value}")
-    if noun != "script" and execution.error:
+    if execution.error and (noun != "script" or execution.error.startswith(said)):
         said = execution.error  # tells the whole story itself: what failed, and what serves now
     elif execution.error and execution.error not in said:
         said = f"{said}: {execution.error}"
@@ -64,13 +65,17 @@ def failed_execution(execution: Execution, noun: str) -> Outcome:
         exit_code=execution.exit_code,
         output=execution.output_tail,
         container=execution.container,
-        ran=not _never_started(execution),
+        ran=ran,
     )
 
 
 def _never_started(execution: Execution) -> bool:
-    """The agent died between writing it down and starting it: nothing ran."""
-    return execution.state == "failed" and execution.started_at is None and execution.exit_code is None
+    """The agent died between writing it down and starting it, or the start was refused: nothing ran.
+
+    What ran and failed has an exit code, a deployment too; without one it is lost, see agent/executions. `started_at`
+    tells nothing: it is when the wrapper's place was taken, so that it never starts.
+    """
+    return execution.state == "failed" and execution.exit_code is None
 
 
 class Beginning(Protocol):

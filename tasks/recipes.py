@@ -118,7 +118,7 @@ class Recipes:
             interpreter=runs.interpreter,
             run_as=runs.run_as,
             timeout_s=request.timeout_s or runs.timeout_s,
-            env={**runs.env, **request.env},
+            env={**runs.env, **self._own_env()},
             detach_process=request.detach_process,
             detach_method=request.detach_method or runs.detach_method,  # type: ignore[arg-type]  # the column holds only methods
             process_config=reached.process_config,
@@ -132,9 +132,8 @@ class Recipes:
             raise PermanentTaskError(
                 "cannot name the containers: the project has no container_naming any more"
             )
-        env = {} if self._goes_back else request.env
         return ContainerRecipe(
-            deploy_config=config.model_copy(update={"env": {**config.env, **env}}),
+            deploy_config=config.model_copy(update={"env": {**config.env, **self._own_env()}}),
             naming=naming,
             keep_previous=request.keep_previous,
             work_dir="/",
@@ -157,6 +156,9 @@ class Recipes:
             process_config=reached.process_config,
             evidence=reached.evidence or EvidenceConfig(),
         )
+
+    def _own_env(self) -> dict[str, str]:
+        return {} if self._goes_back else self._task.request.env
 
     def _reached(self, planned: PlannedClient) -> Version | None:
         """The version that will be there afterwards: its rules and its probe prove it, whoever's script ran."""

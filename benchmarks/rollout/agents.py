@@ -175,8 +175,7 @@ class SimulatedFleet:
             return
         behaviour, now = client.behaviour, datetime.now(UTC)
         if behaviour.never_started:
-            client.executions[asked.execution_id] = execution.model_copy(update={"started_at": None})
-            self._end(client, client.executions[asked.execution_id], ExecutionState.FAILED)
+            self._end(client, execution, ExecutionState.FAILED)
             return
         well = behaviour.exit_code == 0
         if well and behaviour.restarts:

@@ -13,6 +13,10 @@ is_complete() {
   for program in "${programs[@]}"; do [ -x "$dir/bin/$program" ] || return 1; done
 }
 say() { echo "[$SECONDS s] $*"; }
+fail() { # WHY
+  echo "cannot build Kubernetes: $1; needed is Debian bookworm with its sources, or set HOIST_KUBERNETES_DIR to a directory with bin/{$(IFS=,; echo "${programs[*]}")}" >&2
+  exit 1
+}
 
 is_complete && { echo "Kubernetes $version is in $dir/bin"; exit 0; }
 mkdir -p "$dir"
@@ -21,7 +25,7 @@ exec 9>"$dir/.lock"
 flock 9 # a second call waits for the first, then has nothing to do
 is_complete && exit 0
 for command in apt-get dpkg flock; do
-  command -v $command >/dev/null || { echo "cannot build Kubernetes: no $command here (Debian bookworm has it); or set HOIST_KUBERNETES_DIR to a directory with bin/{$(IFS=,; echo "${programs[*]}")}" >&2; exit 1; }
+  command -v $command >/dev/null || fail "no $command here"
 done
 work=$dir/work
 rm -rf "$work"
@@ -40,11 +44,13 @@ apt() {
     -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
 }
 say "asking apt for the sources"
-apt update
+apt update || fail "apt cannot fetch the lists of its Debian archives, sources included"
+source_version=$(apt-cache -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources" -o Dir::State::Lists="$work/lists" \
+  -o Dir::Cache="$work/cache" showsrc kubernetes 2>/dev/null | awk '/^Version: (.*really)?1\.20\.2-/ && !seen++ {print $2}') || true
+[ -n "$source_version" ] || fail "apt has no source package kubernetes $version"
 cd "$work/download"
-apt download golang-1.19-go golang-1.19-src etcd-server kubernetes-client
-apt source --download-only "kubernetes=$(apt-cache -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources" \
-  -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" showsrc kubernetes | awk '/^Version: 1\.20\.2/ {print $2; exit}')"
+apt download golang-1.19-go golang-1.19-src etcd-server kubernetes-client || fail "apt cannot fetch golang-1.19, etcd-server and kubernetes-client"
+apt source --download-only "kubernetes=$source_version" || fail "apt cannot fetch the source package kubernetes $source_version"
 say "unpacking"
 for package in *.deb; do dpkg -x "$package" "$work/root"; done
 source_dir=$work/gopath/src/k8s.io/kubernetes

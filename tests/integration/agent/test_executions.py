@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.wire.executions import Execution
+from tasks.outcomes import failed_execution
 from tests.agents import AgentProcess, agent, command_for, is_running, processes_mentioning
 from tests.real_processes import wait_until
 
@@ -23,6 +25,7 @@ def test_result_has_exit_code_output_and_times(agent: AgentProcess):
     assert ended["started_at"] <= ended["finished_at"]
     assert ended["duration_ms"] >= 0
     assert ended["detach_method"] in ("setsid", "systemd")
+    assert failed_execution(Execution.model_validate(ended), "script").ran
 
 
 def test_script_gets_its_environment_and_none_of_the_agents_secrets(tmp_path: Path):
@@ -318,6 +321,9 @@ def test_execution_that_was_never_spawned_did_not_run_and_never_will(agent: Agen
     ended = agent.end_of("e1")
     assert ended["state"] == "failed"
     assert "did not run" in ended["error"]
+    outcome = failed_execution(Execution.model_validate(ended), "script")
+    assert (outcome.status, outcome.ran) == ("failed", False)
+    assert "the script was not started" in outcome.error
     wrapper = Path(__file__).parents[3] / "agent" / "lib" / "wrapper.sh"
     (folder / "script").write_text(f"touch {agent.folder}/ran\n")
     subprocess.run(["/bin/sh", str(wrapper), str(folder)], check=True)

@@ -515,6 +515,7 @@ async def test_script_that_was_never_started_leaves_the_installation_as_it_was(q
     task_id = quick_shop.plan(client_ids=["c1"], auto_select_clients=False)
     await run(task_id)
     assert quick_shop.statuses(task_id) == {"c1": "failed"}
+    assert quick_shop.results(task_id)["c1"].error == "the script was not started"
     assert quick_shop.installations()["c1"].status == "installed"
 
 

@@ -73,6 +73,27 @@ def test_settings_never_show_tokens():
     assert "very-secret" not in repr(settings)
 
 
+@pytest.mark.parametrize("name", ["OPERATOR_TOKEN", "VIEWER_TOKEN"])
+@pytest.mark.parametrize("bad", ["with blank", "t\tab", "umläut", "new\nline", "nul\0", "snowman\u2603"])
+def test_token_that_no_header_can_carry_is_refused_without_being_shown(name, bad):
+    with pytest.raises(SettingsError) as refused:
+        ApiSettings.from_env({f"HOIST_API_{name}": f"0123456789abcdef{bad}"})
+    said = str(refused.value)
+    assert said.startswith(f"cannot use HOIST_API_{name}: ")
+    assert "0123456789abcdef" not in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_newline_at_the_end_is_no_part_of_a_token(end):
+    operator, viewer = "0123456789abcdef", "fedcba9876543210"
+    environ = {"HOIST_API_OPERATOR_TOKEN": operator + end, "HOIST_API_VIEWER_TOKEN": viewer + end}
+    settings = ApiSettings.from_env(environ)
+    assert (settings.operator_token, settings.viewer_token) == (operator, viewer)
+    with pytest.raises(SettingsError, match="at least 16"):
+        ApiSettings.from_env({"HOIST_API_OPERATOR_TOKEN": operator[:15] + end})
+
+
 def test_tokens_file_is_read_by_line(tmp_path):
     path = tmp_path / "tokens"
     path.write_text(f"# people\n\nana operator {sha256_hex('a')}\nwall viewer {sha256_hex('b').upper()}\n")
