@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from api.errors import RunsEndedError, SettingsError, TransientApiError
@@ -17,14 +17,17 @@ from db.models import utc_now
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import DeploymentResponse
 
 DEPLOYMENT = "upgrade/fleet"
 TIMEOUT_S = 25.0
 MAX_RUNS_PER_KEY = 20
+"""Of lost ones: one that was put off is not lost."""
 MAX_RUNS_LOOKED_FOR = 5
 """Fewer, so that a person who has seen why they ended can start another one."""
+PUT_OFF = "whose lease lasts until"
+"""In a refused run's message (LeaseHeldError's): it began, and another deploy task had been quicker."""
 PENDING_FOR = timedelta(minutes=2)
 """A worker needs seconds from taking a flow run to its beginning."""
 NO_WORKER = "no worker polls the deployment's work pool: the flow run waits until one does"
@@ -40,13 +43,13 @@ class FlowRuns:
         """Raises unless Prefect answers and knows the deployment."""
         asyncio.run(self._within_time(self._check()))
 
-    def start(self, deploy_task_id: str, key: str, *, looked_for_at: datetime | None = None) -> StartAnswer:
+    def start(self, deploy_task_id: str, key: str, *, by_itself: bool = False) -> StartAnswer:
         """One flow run for this deploy task and key, however often it is asked for; one that can't begin is followed by another.
 
-        `looked_for_at`: nobody asks, it is seen whether the run lives that was there then: one that was cancelled in Prefect
-        since is not followed. Raises RunsEndedError.
+        `by_itself`: nobody asks: one that was cancelled in Prefect is not followed, unless a person had it followed
+        already. Raises RunsEndedError.
         """
-        work = self._start(deploy_task_id, key, looked_for_at)
+        work = self._start(deploy_task_id, key, by_itself)
         answer: StartAnswer = asyncio.run(self._within_time(work))
         return answer
 
@@ -54,10 +57,10 @@ class FlowRuns:
         async with self._client() as client:
             await client.read_deployment_by_name(DEPLOYMENT)
 
-    async def _start(self, deploy_task_id: str, key: str, looked_for_at: datetime | None) -> StartAnswer:
+    async def _start(self, deploy_task_id: str, key: str, by_itself: bool) -> StartAnswer:
         async with self._client() as client:
             deployment = await client.read_deployment_by_name(DEPLOYMENT)
-            run = await _living_run(client, deployment, deploy_task_id, key, looked_for_at)
+            run = await _living_run(client, deployment, deploy_task_id, key, by_itself)
             warning = None if await _is_polled(client, deployment) else NO_WORKER
             url = f"{str(client.api_url).rstrip('/').removesuffix('/api')}/runs/flow-run/{run.id}"
         return StartAnswer(flow_run_id=str(run.id), flow_run_url=url, warning=warning)
@@ -98,20 +101,41 @@ async def _living_run(
     deployment: "DeploymentResponse",
     deploy_task_id: str,
     key: str,
-    looked_for_at: datetime | None,
+    by_itself: bool,
 ) -> "FlowRun":
     # A run that ended before it took the deploy task up still owns its key: the next one's is made of its id. So does one
     # that its worker took and never began: nobody takes it again.
-    for _ in range(MAX_RUNS_PER_KEY if looked_for_at is None else MAX_RUNS_LOOKED_FOR):
-        run = await client.create_flow_run_from_deployment(
-            deployment.id, parameters={"deploy_task_id": deploy_task_id}, idempotency_key=key
-        )
+    lost, cancelled = 0, False
+    while (run := await _find_run(client, deployment, key)) is not None:
         if run.state is None or not (run.state.is_final() or await _gave_up(client, run)):
             return run
-        if looked_for_at is not None and run.state.is_cancelled() and run.state.timestamp > looked_for_at:
-            raise RunsEndedError("Prefect", "cannot start: its flow run was cancelled in Prefect")
+        lost += not _was_put_off(run.state)
+        cancelled = run.state.is_cancelled()
         key = f"{deploy_task_id}:{run.id}"
-    raise RunsEndedError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
+    if by_itself and cancelled:
+        raise RunsEndedError("Prefect", "cannot start: its flow run was cancelled in Prefect")
+    if lost >= (MAX_RUNS_LOOKED_FOR if by_itself else MAX_RUNS_PER_KEY):
+        raise RunsEndedError("Prefect", "cannot start: its flow runs end before they begin: see Prefect's UI")
+    return await client.create_flow_run_from_deployment(
+        deployment.id, parameters={"deploy_task_id": deploy_task_id}, idempotency_key=key
+    )
+
+
+async def _find_run(client: "PrefectClient", deployment: "DeploymentResponse", key: str) -> "FlowRun | None":
+    """The flow run that was made with this key, if any: Prefect keeps them apart by flow, not by deployment."""
+    from prefect.client.schemas import filters
+
+    found = await client.read_flow_runs(
+        flow_filter=filters.FlowFilter(id=filters.FlowFilterId(any_=[deployment.flow_id])),
+        flow_run_filter=filters.FlowRunFilter(
+            idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key])
+        ),
+    )
+    return found[0] if found else None
+
+
+def _was_put_off(state: "State[Any]") -> bool:
+    return state.name == "Refused" and PUT_OFF in (state.message or "")
 
 
 async def _gave_up(client: "PrefectClient", run: "FlowRun") -> bool:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -67,8 +67,8 @@ def _start_due(parts: Parts, ending: threading.Event) -> None:
             return
         try:
             parts.flow_runs.check()
-            key, looked_for_at = _begin_start(parts, deploy_task_id)
-            parts.flow_runs.start(deploy_task_id, key, looked_for_at=looked_for_at)
+            key = _begin_start(parts, deploy_task_id)
+            parts.flow_runs.start(deploy_task_id, key, by_itself=True)
             with parts.database.write() as session:
                 mark_begun(session, deploy_task_id, utc_now())
         except RunsEndedError as error:
@@ -82,15 +82,15 @@ def _start_due(parts: Parts, ending: threading.Event) -> None:
                     log.warning("cannot start scheduled deploy task %s: %s", deploy_task_id, error)
 
 
-def _begin_start(parts: Parts, deploy_task_id: str) -> tuple[str, datetime | None]:
-    """The key of its flow run, and when that was looked for last. That it is started is in the trail only once."""
+def _begin_start(parts: Parts, deploy_task_id: str) -> str:
+    """The key of its flow run. That it is started is in the trail only once, however often that is looked for."""
     with parts.database.write() as session:
         task = get_deploy_task(session, deploy_task_id)
-        looked_for_at = task.updated_at if is_to_begin(task) else None
+        looked_for = is_to_begin(task)
         key = begin_start(session, task, False, utc_now(), who="schedule")
-        if looked_for_at is not None:
+        if looked_for:
             session.rollback()
-    return key, looked_for_at
+    return key
 
 
 def _chores() -> tuple[Chore, ...]:

@@ -114,7 +114,7 @@ def roll_back(session: Session, task: DeployTask, who: str, now: datetime, comme
     task.going_back, task.paused_by, task.hold = True, None, None
     task.cancel_running = None  # the last word counts: a cancelled deploy task is rolled back too
     try_again(session, task, back)
-    if task.status in (*FINISHED, "pending"):
+    if task.status in (*FINISHED, "pending", "scheduled", "paused"):  # due by itself no more
         task.status, task.finished_at = "paused", None
         task.status_reason = f"{who} has it rolled back"
     audit(session, task, "deploy_task.rollback", now, who, comment=comment, clients=len(back))

@@ -255,6 +255,8 @@ def test_scheduled_task_waits_for_its_time(operator, fleet):
     )
     assert answer.status_code == 201, answer.text
     assert answer.json()["status"] == "scheduled"
+    assert_problem(say(operator, answer.json(), "rollback"), 422, mentions="no client")
+    assert seen(operator, answer.json())["status"] == "scheduled"
 
 
 def test_scheduled_task_is_not_said_to_have_been_started_while_prefect_is_away(operator, served, fleet):
@@ -271,10 +273,10 @@ def test_scheduled_task_is_not_said_to_have_been_started_while_prefect_is_away(o
 def test_auto_rollback_that_can_t_work_is_refused_at_creation(operator, served, fleet):
     asked = {**UPGRADE, "operation": "uninstall", "version": None, "auto_rollback": "all"}
     assert_problem(operator.post("/release/tasks", json=asked), 422, field="auto_rollback")
-    asked = {**UPGRADE, "failure_strategy": "continue", "auto_rollback": "wave"}
-    assert_problem(
-        operator.post("/release/tasks", json=asked), 422, field="auto_rollback", mentions="continue"
-    )
+    for strategy, scope in (("continue", "wave"), ("pause", "wave"), ("pause", "all")):
+        asked = {**UPGRADE, "failure_strategy": strategy, "auto_rollback": scope}
+        refused = operator.post("/release/tasks", json=asked)
+        assert_problem(refused, 422, field="auto_rollback", mentions=strategy)
     with served.database.write() as session:
         session.query(Version).filter_by(version="1.5").one().rollback_script = None
         session.query(Version).filter_by(version="1.4").one().update_script = None

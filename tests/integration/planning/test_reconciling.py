@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from db.documents.hold import HoldState
-from db.models import AuditEntry, DeployTask, Freeze, Lease, News
+from db.models import AuditEntry, DeployResult, DeployTask, Freeze, Installation, Lease, News, Version
 from db.queries.deploy_tasks import get_deploy_task
 from tasks.errors import LeaseHeldError, LeaseLostError
 from tasks.planning import create_deploy_task
@@ -22,7 +22,7 @@ from tasks.planning.reconciling import (
     put_off,
     refuse_due,
 )
-from tasks.planning.steering import hold_at
+from tasks.planning.steering import hold_at, roll_back
 from tests.builders import NOW, create_fleet, upgrade_request
 
 TTL_S = 60.0
@@ -250,3 +250,29 @@ def test_one_that_has_begun_meanwhile_is_left_alone(database, scheduled):
         give_up(session, scheduled.id, "they end", NOW)
         found = get_deploy_task(session, scheduled.id)
         assert (found.status, found.status_reason, told(session)) == ("running", None, before)
+
+
+@pytest.mark.parametrize("run_made", [False, True])
+def test_undo_of_one_that_waits_for_its_window_takes_back_though_the_fleet_is_another_one(
+    database, task, run_made
+):
+    """Its run is gone; `run_made`: its window opened, and the next one has not begun."""
+    with database.write() as session:
+        found = get_deploy_task(session, task.id)
+        result = session.scalars(select(DeployResult)).one()
+        result.status, result.ran = "success", True
+        there = session.scalars(select(Installation)).one()
+        there.version, there.previous_version, there.deploy_task_id = "1.5", "1.4", task.id
+        hold_at(found, HoldState(kind="window", wave=2, reason="it is closed", since=NOW, until=GONE))
+        session.scalars(select(Version).where(Version.version == "1.5")).one().status = "deprecated"
+        if run_made:
+            mark_begun(session, task.id, GONE)
+    later = GONE + BEGINS_WITHIN
+    assert due(database, later) == [task.id]
+    with database.write() as session:
+        roll_back(session, get_deploy_task(session, task.id), "ann", later)
+        refuse_due(session, task.id, "Prefect is away", later)
+    assert due(database, later) == [], "a person has it begun"
+    with database.write() as session:
+        begin_run(session, task, "run-2", later, TTL_S)
+        assert get_deploy_task(session, task.id).status == "rolling_back"

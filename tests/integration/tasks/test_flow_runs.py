@@ -5,20 +5,21 @@ from datetime import timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Cancelled, Pending
+from prefect.states import Cancelled, Crashed, Failed, Pending
 from sqlalchemy import select, update
 
 from api import flow_runs
 from api.errors import RunsEndedError
-from api.flow_runs import MAX_RUNS_LOOKED_FOR, FlowRuns
+from api.flow_runs import MAX_RUNS_LOOKED_FOR, MAX_RUNS_PER_KEY, FlowRuns
 from api.housekeeping import _start_due
 from api.settings import ApiSettings
 from db.documents.hold import HoldState
 from db.models import AuditEntry, DeployTask, News, Project, utc_now
+from tasks.errors import LeaseHeldError
 from tasks.planning import create_deploy_task
 from tasks.planning.controls import begin_run, run_key
 from tasks.planning.lease import acquire_leases, renew_leases
-from tasks.planning.reconciling import BEGINS_WITHIN
+from tasks.planning.reconciling import BEGINS_WITHIN, put_off, refuse_due
 from tasks.planning.steering import hold_at
 from tests.builders import create_fleet, upgrade_request
 from tests.served_api import make_parts
@@ -49,6 +50,15 @@ def put(flow_run_id, state):
 def take(flow_run_id):
     """As a worker does, before it begins it."""
     put(flow_run_id, Pending())
+
+
+TAKEN = str(LeaseHeldError("other run", "other task", utc_now()))
+"""What a flow run says that another deploy task was quicker than."""
+
+
+def refuse(flow_run_id, why):
+    """As a flow run ends that began and could not take its deploy task up."""
+    put(flow_run_id, Failed(name="Refused", message=why))
 
 
 def test_run_that_its_worker_took_and_never_began_is_followed_by_another(runs, monkeypatch):
@@ -180,11 +190,57 @@ def test_run_that_somebody_cancelled_in_prefect_is_not_followed_by_another(waiti
     assert "cancelled in Prefect" in waiting.row().status_reason
 
 
-def test_run_that_was_cancelled_before_the_last_look_was_followed_and_stays_so(runs):
+def test_run_that_somebody_cancelled_in_prefect_is_not_followed_after_it_could_not_be_looked_for(waiting):
+    waiting.start_due()
+    put(waiting.run_ids()[0], Cancelled())
+    with waiting.database.write() as session:
+        assert refuse_due(session, waiting.id, "Prefect is away", utc_now() + BEGINS_WITHIN)
+    for _ in range(3):
+        waiting.start_due()
+    assert len(waiting.run_ids()) == 1
+    assert "cancelled in Prefect" in waiting.row().status_reason
+
+
+def test_run_that_was_cancelled_and_that_a_person_had_followed_is_passed(runs):
     first = runs.start(TASK, "another key").flow_run_id
     put(first, Cancelled())
     second = runs.start(TASK, "another key").flow_run_id
-    assert runs.start(TASK, "another key", looked_for_at=utc_now()).flow_run_id == second
-    put(second, Cancelled())
-    with pytest.raises(RunsEndedError):
-        runs.start(TASK, "another key", looked_for_at=utc_now() - timedelta(minutes=2))
+    assert runs.start(TASK, "another key", by_itself=True).flow_run_id == second
+    put(second, Crashed())
+    third = runs.start(TASK, "another key", by_itself=True).flow_run_id
+    assert third not in {first, second}, "it is lost, and followed"
+    put(third, Cancelled())
+    for _ in range(2):
+        with pytest.raises(RunsEndedError, match="cancelled in Prefect"):
+            runs.start(TASK, "another key", by_itself=True)
+
+
+def test_one_that_others_were_quicker_than_goes_on_however_often(waiting):
+    for number in range(1, MAX_RUNS_LOOKED_FOR + 2):
+        waiting.start_due()
+        assert len(waiting.run_ids()) == number
+        refuse(waiting.run_ids()[-1], TAKEN)
+        with waiting.database.write() as session:
+            put_off(session, waiting.id, TAKEN)
+    waiting.start_due()
+    living = waiting.run_ids()
+    for _ in range(2):
+        waiting.start_due(later=BEGINS_WITHIN)
+    assert waiting.run_ids() == living, "it waits for a worker"
+    put(living[-1], Crashed())
+    waiting.start_due(later=BEGINS_WITHIN)
+    assert len(waiting.run_ids()) == len(living) + 1, "one was lost"
+    assert waiting.told() == []
+
+
+def test_runs_that_were_put_off_keep_no_person_from_starting_another(runs):
+    for _ in range(MAX_RUNS_PER_KEY + 1):
+        refuse(runs.start(TASK, "a long key").flow_run_id, TAKEN)
+    assert state_of(runs.start(TASK, "a long key").flow_run_id).is_scheduled()
+
+
+def test_runs_that_were_refused_for_anything_else_are_lost(runs):
+    for _ in range(MAX_RUNS_LOOKED_FOR):
+        refuse(runs.start(TASK, "a wrong key", by_itself=True).flow_run_id, "cannot use HOIST_WATCH_S")
+    with pytest.raises(RunsEndedError, match="end before they begin"):
+        runs.start(TASK, "a wrong key", by_itself=True)
