@@ -6,7 +6,8 @@
 #       (default: $HOIST_WORK_DIR/NAME.log). Running already: left as it is. Under systemd it is a unit of its own;
 #       --persistent makes that unit an enabled one with Restart=on-failure, which comes back after a reboot.
 #   stop_detached NAME
-#       Ends it: SIGTERM, SIGKILL after HOIST_STOP_TIMEOUT_S (10) seconds. Not running: fine.
+#       Ends it: SIGTERM, SIGKILL after HOIST_STOP_TIMEOUT_S (10) seconds. Not running: fine. What stops a unit without
+#       Hoist, such as a reboot, waits as long as this variable said when it was started.
 #   detached_pid NAME
 #       Prints its pid; fails when it isn't running.
 #
@@ -31,6 +32,14 @@ _hoist_setup() { # NAME: sets name, run, unit; checks what the agent must have g
 
 _hoist_systemd() { # whether this script may start units
     [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null
+}
+
+_hoist_stop_timeout() { # VERB: sets stop_timeout_s, and stop_timeout for systemd, to which 0 would mean: wait forever
+    stop_timeout_s=${HOIST_STOP_TIMEOUT_S:-10}
+    case $stop_timeout_s in
+    0?* | *[!0-9]*) _hoist_fail "cannot $1 $name: HOIST_STOP_TIMEOUT_S is '$stop_timeout_s', not a whole number of seconds" ;;
+    esac
+    stop_timeout="${stop_timeout_s}s 1ms"
 }
 
 _hoist_quote() { # one word, so that a shell reads it back
@@ -112,7 +121,7 @@ After=network-online.target
 ExecStart=/bin/sh "$path"
 Restart=on-failure
 RestartSec=1
-TimeoutStopSec=15
+TimeoutStopSec=$stop_timeout
 TasksMax=infinity
 LimitNOFILE=65536
 
@@ -128,13 +137,33 @@ _hoist_start_unit() { # transient, or persistent
             systemctl daemon-reload && systemctl enable --quiet "$unit" && systemctl restart "$unit"
     else
         systemd-run --quiet --collect --unit="$unit" --description="$name of project ${HOIST_PROJECT-}, started by Hoist" \
-            --property=TimeoutStopSec=15 --property=TasksMax=infinity --property=LimitNOFILE=65536 \
+            --property=TimeoutStopSec="$stop_timeout" --property=TasksMax=infinity --property=LimitNOFILE=65536 \
             /bin/sh "$run/$name.run" </dev/null
     fi
 }
 
+_hoist_stop_unit() { # within the timeout that is wanted now, whatever was when it was started
+    file=/etc/systemd/system/$unit now=/run/systemd/system/$unit.d
+    if systemctl is-active --quiet "$unit"; then
+        mkdir -p "$now" && printf '[Service]\nTimeoutStopSec=%s\n' "$stop_timeout" >"$now/stop-timeout.conf"
+        systemctl daemon-reload
+    fi
+    if [ -e "$file" ]; then
+        systemctl disable --quiet "$unit"
+        systemctl stop "$unit"
+    else
+        systemctl stop "$unit" 2>/dev/null
+    fi
+    if [ -e "$file" ] || [ -e "$now" ]; then
+        rm -rf "$file" "$now"
+        systemctl daemon-reload
+    fi
+    systemctl reset-failed "$unit" 2>/dev/null
+}
+
 start_detached() (
     _hoist_setup "${1-}"
+    _hoist_stop_timeout start
     shift
     log=${HOIST_WORK_DIR:-$run}/$name.log persistent=
     while [ $# -gt 0 ]; do
@@ -182,23 +211,12 @@ start_detached() (
 
 stop_detached() (
     _hoist_setup "${1-}"
-    if _hoist_systemd; then
-        if [ -e "/etc/systemd/system/$unit" ]; then
-            systemctl disable --quiet "$unit"
-            systemctl stop "$unit"
-            rm -f "/etc/systemd/system/$unit"
-            systemctl daemon-reload
-        else
-            systemctl stop "$unit" 2>/dev/null
-        fi
-        systemctl reset-failed "$unit" 2>/dev/null
-    fi
-    tries=0 limit=$((${HOIST_STOP_TIMEOUT_S:-10} * 10))
+    _hoist_stop_timeout stop
+    ! _hoist_systemd || _hoist_stop_unit
+    tries=0 limit=$((stop_timeout_s * 10))
     while pids="$(_hoist_pid) $(_hoist_marked)" && [ "$pids" != " " ]; do
-        case $tries in
-        0) kill -TERM $pids 2>/dev/null ;;
-        "$limit") kill -KILL $pids 2>/dev/null ;;
-        esac
+        [ "$tries" -ne 0 ] || kill -TERM $pids 2>/dev/null
+        [ "$tries" -ne "$limit" ] || kill -KILL $pids 2>/dev/null
         tries=$((tries + 1))
         [ "$tries" -le $((limit + 50)) ] || _hoist_fail "cannot stop $name: still running: $pids"
         sleep 0.1

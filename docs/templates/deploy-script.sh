@@ -49,7 +49,8 @@ fetch_release() {
   fi
 }
 
-# Does the application answer? It is asked until it does, or until APP_START_TIMEOUT_S.
+# Does the application answer? Once before it is started, when nothing may answer in its place; then until it does, or
+# until APP_START_TIMEOUT_S.
 is_up() {
   (exec 3<>"/dev/tcp/127.0.0.1/$APP_PORT") 2>/dev/null
 }
@@ -87,12 +88,16 @@ switch_to_release() {
 }
 
 start_release() {
+  if is_up; then
+    echo "cannot start $APP_NAME $RELEASE_VERSION: something else answers on port $APP_PORT" >&2
+    exit 1
+  fi
   say "starting $APP_NAME $RELEASE_VERSION on port $APP_PORT"
   cd "$APP_DIR/current"
   start_detached "$APP_NAME" --log "$APP_DIR/$APP_NAME.log" --persistent -- /bin/bash -c "$APP_COMMAND"
   ln -sfn "$HOIST_RUN_DIR/$APP_NAME.pid" "$APP_DIR/$APP_NAME.pid"   # for a rule of type pidfile
-  local deadline=$((SECONDS + APP_START_TIMEOUT_S))
-  until is_up; do
+  local pid deadline=$((SECONDS + APP_START_TIMEOUT_S))
+  until is_up && pid=$(detached_pid "$APP_NAME"); do
     if ! detached_pid "$APP_NAME" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
       say "$APP_NAME $RELEASE_VERSION does not come up; the end of its log:"
       tail -n 20 "$APP_DIR/$APP_NAME.log" || true
@@ -100,7 +105,7 @@ start_release() {
     fi
     sleep 0.2
   done
-  say "$APP_NAME $RELEASE_VERSION is up, pid $(detached_pid "$APP_NAME")"
+  say "$APP_NAME $RELEASE_VERSION is up, pid $pid"
 }
 
 # Neither what a killed script left half made nor the same version's other packages count as kept.

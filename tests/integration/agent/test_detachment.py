@@ -157,6 +157,43 @@ def test_stop_detached_ends_it_with_its_children_and_is_idempotent(agent: AgentP
     assert int(again["output_tail"]) != pid
 
 
+@pytest.mark.parametrize(("timeout_s", "said"), [("60", "drained\n"), ("1", ""), ("0", "")])
+def test_stop_detached_kills_only_after_its_timeout(agent: AgentProcess, timeout_s: str, said: str):
+    script = """
+        . "$HOIST_LIB"
+        start_detached app --log "$HOIST_WORK_DIR/own.log" -- \\
+            sh -c 'drain() { trap "" TERM; sleep 3; echo drained; exit 0; }
+                exec 2>/dev/null; trap drain TERM; touch up; while :; do sleep 0.1; done'
+        until [ -e up ]; do sleep 0.1; done
+        stop_detached app || echo "still there"
+        cat "$HOIST_WORK_DIR/own.log"
+    """
+    ended = agent.run("e1", script, env={"HOIST_STOP_TIMEOUT_S": timeout_s})
+    assert (ended["state"], ended["output_tail"]) == ("succeeded", said)
+
+
+@pytest.mark.parametrize("wrong", ["abc", "1.5", "-1", "08", "10s", "5 "])
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_stop_timeout_that_is_no_whole_number_is_refused_before_anything_is_done(
+    agent: AgentProcess, wrong: str, shell: str
+):
+    script = f"""{START}
+        HOIST_STOP_TIMEOUT_S='{wrong}'
+        stop_detached app || detached_pid app
+        start_detached other -- sleep 601 || detached_pid other || echo "not started"
+    """
+    ended = agent.run("e1", script, interpreter=shell)
+    pid = ended["output_tail"].split("\n")[0]
+    assert ended["output_tail"].splitlines() == [
+        pid,
+        f"hoist: cannot stop app: HOIST_STOP_TIMEOUT_S is '{wrong}', not a whole number of seconds",
+        pid,
+        f"hoist: cannot start other: HOIST_STOP_TIMEOUT_S is '{wrong}', not a whole number of seconds",
+        "not started",
+    ]
+    assert is_running(int(pid))
+
+
 def test_application_that_cannot_start_fails_its_script(agent: AgentProcess):
     ended = agent.run(
         "e1", "set -e; . $HOIST_LIB; start_detached app -- /nonexistent/program; echo unreachable"

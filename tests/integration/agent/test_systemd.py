@@ -14,7 +14,20 @@ from tests.systemd import SystemdSandbox, systemd
 __all__ = ["systemd"]
 
 UNIT = ROOT / "deployments" / "hoist-agent.service"
+APPLICATION = "hoist-app-web-1:shop:app.service"
 START = '. "$HOIST_LIB"\nstart_detached app -- sleep 600\ndetached_pid app\n'
+# It takes its time over SIGTERM, and says so when it has had it.
+DRAINS = """. "$HOIST_LIB"
+start_detached app %s --log "$HOIST_WORK_DIR/drains.log" -- \\
+    sh -c 'drain() { trap "" TERM; sleep 4; echo drained; exit 0; }
+        exec 2>/dev/null; trap drain TERM; echo serves; while :; do sleep 0.1; done'
+until grep -q serves "$HOIST_WORK_DIR/drains.log"; do sleep 0.1; done
+"""
+STOPS = """. "$HOIST_LIB"
+stop_detached app
+detached_pid app || echo gone
+cat "$HOIST_WORK_DIR/drains.log"
+"""
 PERSISTENT = START.replace("start_detached app", "start_detached app --persistent")
 
 
@@ -181,8 +194,7 @@ def test_persistent_application_comes_back_after_a_failure_and_a_reboot(unit: Ag
     ended = unit.run("e1", PERSISTENT, detach_method="systemd", env={"PASSWORD": "hidden"})
     pid = int(ended["output_tail"])
     assert unit.survival()["survives_reboot"] is True
-    name = "hoist-app-web-1:shop:app.service"
-    shown = unit.sandbox.run("systemctl", "show", name)
+    shown = unit.sandbox.run("systemctl", "show", APPLICATION)
     assert "hidden" not in shown
     assert "Restart=on-failure" in shown
     unit.sandbox.run("kill", "-KILL", str(pid))
@@ -193,6 +205,34 @@ def test_persistent_application_comes_back_after_a_failure_and_a_reboot(unit: Ag
     assert int(unit.run("e3", look % 0)["output_tail"]) > 0
     assert unit.survival()["survives_reboot"] is True
     unit.run("e4", '. "$HOIST_LIB"; stop_detached app')
-    assert unit.sandbox.run("systemctl", "is-enabled", name, check=False).strip() != "enabled"
+    assert unit.sandbox.run("systemctl", "is-enabled", APPLICATION, check=False).strip() != "enabled"
     assert unit.run("e5", START.replace("app", "passing"))["state"] == "succeeded"
     assert unit.survival()["survives_reboot"] is False
+
+
+@pytest.mark.parametrize("persistent", ["", "--persistent"])
+@pytest.mark.parametrize(
+    ("at_start", "at_stop", "said"),
+    [("1", "60", "serves\ndrained\n"), ("60", "1", "serves\n")],
+)
+def test_stop_detached_gives_a_unit_the_time_that_is_wanted_at_the_stop(
+    unit: AgentUnit, persistent: str, at_start: str, at_stop: str, said: str
+):
+    started = unit.run(
+        "e1", DRAINS % persistent, detach_method="systemd", env={"HOIST_STOP_TIMEOUT_S": at_start}
+    )
+    assert started["state"] == "succeeded", started
+    stopped = unit.run("e2", STOPS, detach_method="systemd", env={"HOIST_STOP_TIMEOUT_S": at_stop})
+    assert (stopped["state"], stopped["output_tail"]) == ("succeeded", "gone\n" + said)
+    assert unit.sandbox.run("find", "/run/systemd/system", "/etc/systemd/system", "-name", "hoist-app*") == ""
+
+
+@pytest.mark.parametrize("persistent", ["", "--persistent"])
+def test_unit_that_is_stopped_without_hoist_has_the_time_that_was_wanted_at_its_start(
+    unit: AgentUnit, persistent: str
+):
+    for wanted, usec in (("120", "2min 1ms"), ("0", "1ms"), ("", "10.001000s")):
+        script = f". $HOIST_LIB; stop_detached app; start_detached app {persistent} -- sleep 600"
+        unit.run(f"e{wanted}", script, detach_method="systemd", env={"HOIST_STOP_TIMEOUT_S": wanted})
+        shown = unit.sandbox.run("systemctl", "show", "--property=TimeoutStopUSec", "--value", APPLICATION)
+        assert shown.strip() == usec

@@ -1,6 +1,7 @@
 """The deploy script's template, run for real: real library, real processes, a `uv` that notes what it was asked for."""
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -30,6 +31,7 @@ class Host:
         self.port = free_port()
         self.app = folder / "app"
         self.had = ""
+        self.template = TEMPLATE.read_text()
         (folder / "bin").mkdir()
         (folder / "bin" / "uv").write_text(UV)
         (folder / "bin" / "uv").chmod(0o755)
@@ -38,7 +40,7 @@ class Host:
         """The template, with the `env` of the version `env_of`: its packages, and a command that notes whose it is."""
         serve = f'exec {sys.executable} -m http.server --bind 127.0.0.1 "$APP_PORT"'
         done = subprocess.run(
-            ["/bin/bash", TEMPLATE],
+            ["/bin/bash", "-c", self.template],
             env={
                 "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
                 "HOME": str(self.folder),
@@ -153,3 +155,23 @@ def test_releases_that_never_came_up_do_not_push_out_the_way_back(host: Host):
     assert host.kept == ["app==1.0", "app==1.3"]
     assert host.roll_back("1.0").returncode == 0
     assert host.serves == ("app==1.0", "1.0")
+
+
+@pytest.mark.parametrize("dies_after_s", [0.2, 1.5])
+def test_application_whose_port_somebody_else_holds_is_not_up(host: Host, dies_after_s: float):
+    with socket.create_server(("127.0.0.1", host.port)):
+        done = host.run("update", "1.0", "1.0", APP_COMMAND=f"sleep {dies_after_s}; exit 1")
+    assert done.returncode == 1
+    assert done.stderr == f"cannot start app 1.0: something else answers on port {host.port}\n"
+    assert " is up" not in done.stdout
+    host.update("1.0")
+
+
+def test_application_that_dies_while_it_is_asked_whether_it_is_up_is_not_up(host: Host):
+    """Whatever it is that answers then."""
+    asks = '(exec 3<>"/dev/tcp/127.0.0.1/$APP_PORT") 2>/dev/null'
+    assert host.template.count(asks) == 1
+    host.template = host.template.replace(asks, '[ -e "$APP_DIR/app.pid" ] && sleep 1')
+    done = host.run("update", "1.0", "1.0", APP_COMMAND="sleep 0.5; echo taken; exit 1")
+    assert done.returncode == 1
+    assert done.stdout.endswith("app 1.0 does not come up; the end of its log:\ntaken\n")
