@@ -1,5 +1,6 @@
 """A Docker engine of the tests' own, and the images that they deploy: built from scratch, for no registry is reached."""
 
+import fcntl
 import io
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class DockerEngine:
         _run("ip", "link", "add", self.bridge, "type", "bridge")
         pid = os.getpid()
         _run("ip", "address", "add", f"10.{100 + pid // 250 % 100}.{pid % 250}.1/24", "dev", self.bridge)
-        with (self.folder / "dockerd.log").open("ab") as log:
+        with _one_at_a_time(), (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     *(str(_dockerd()), "--host", self.url, "--bridge", self.bridge),
@@ -51,7 +53,7 @@ class DockerEngine:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers)
+            wait_until(self._answers)
         return self
 
     @property
@@ -134,6 +136,14 @@ class DockerEngine:
             return bool(self.api.ping())
         except (docker.errors.DockerException, OSError):
             return False
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Engines that start at the same moment make the same chains of iptables, and one of them gives up."""
+    with (Path(tempfile.gettempdir()) / "hoist-tests-dockerd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _dockerd() -> Path | None:
