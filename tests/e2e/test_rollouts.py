@@ -31,7 +31,9 @@ def test_canary_is_watched_and_promoted_through_the_api(fleet):
     canary = [row["client_id"] for row in shop.results(task_id).values() if row["is_canary"]]
     assert canary == ["web-1"]
     assert [shop.serving(client) for client in shop.clients] == ["1.1", "1.0", "1.0", "1.0"]
-    assert fleet.flow_run(task["flow_run_id"])["state"]["type"] == "PAUSED"
+    # The deploy task says that it waits before Prefect is asked to pause the run.
+    state = lambda: fleet.flow_run(task["flow_run_id"])["state"]["type"]
+    wait_until("pause of the flow run", lambda: state() == "PAUSED", fleet.worker, 30)
     shop.api.post(f"/tasks/{task_id}/promote", comment="the shop sells")
     ended = shop.ended(task_id)
     assert (ended["status"], ended["success_count"]) == ("completed", 4)
