@@ -20,10 +20,9 @@ _SET_COLUMNS = (
     ProcessSet.version,
     ProcessSet.observed_version,
     ProcessSet.release_id,
-    ProcessSet.unmatched_rules,
-    cast(ProcessSet.definitions, Text).label(
-        "definitions"
-    ),  # read by orjson: most of a fleet's report is this
+    # As text, read by orjson: most of a fleet's report is the definitions.
+    cast(ProcessSet.unmatched_rules, Text).label("unmatched_rules"),
+    cast(ProcessSet.definitions, Text).label("definitions"),
 )
 
 
@@ -77,7 +76,7 @@ def _stored(row: RowMapping) -> StoredReport:
         version=row["version"],
         observed_version=row["observed_version"],
         release_id=row["release_id"],
-        unmatched_rules=row["unmatched_rules"],
+        unmatched_rules=orjson.loads(row["unmatched_rules"]),
         processes=process_documents(orjson.loads(row["definitions"]), row),
         reported_at=row["reported_at"],
         received_at=row["received_at"],
