@@ -14,7 +14,7 @@ WORDS: Mapping[str, str] = {
     "aliases": "Names in the network that lead to it once it is healthy.",
     "allow_downgrade": "Also clients that have a newer version.",
     "allowed_days": "1 = Monday … 7: the days on which it begins.",
-    "auto_rollback": "Whom to take back to its own previous version: nobody, each client that failed, or, when too many failed, the last wave or all.",
+    "auto_rollback": "Whom to take back to its own previous version: nobody, each client that failed, or, when too many failed and `failure_strategy` is abort, the last wave or all.",
     "auto_select_clients": "Everybody who has the project installed, narrowed by `source_version`, `environment` and `selector`.",
     "canary_auto_promote": "Go on by itself after `canary_duration_s`, if every canary client was upgraded and has no alert.",
     "canary_duration_s": "Seconds that the canary is watched.",

@@ -14,6 +14,7 @@ from api.errors import RunsEndedError, SettingsError, TransientApiError
 from api.schemas.deploy_tasks import StartAnswer
 from api.settings import DEFAULT_PREFECT_URL, ApiSettings, check_prefect_url
 from db.models import utc_now
+from tasks.errors import LEASE_LASTS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -26,8 +27,6 @@ MAX_RUNS_PER_KEY = 20
 """Of lost ones: one that was put off is not lost."""
 MAX_RUNS_LOOKED_FOR = 5
 """Fewer, so that a person who has seen why they ended can start another one."""
-PUT_OFF = "whose lease lasts until"
-"""In a refused run's message (LeaseHeldError's): it began, and another deploy task had been quicker."""
 PENDING_FOR = timedelta(minutes=2)
 """A worker needs seconds from taking a flow run to its beginning."""
 NO_WORKER = "no worker polls the deployment's work pool: the flow run waits until one does"
@@ -135,7 +134,8 @@ async def _find_run(client: "PrefectClient", deployment: "DeploymentResponse", k
 
 
 def _was_put_off(state: "State[Any]") -> bool:
-    return state.name == "Refused" and PUT_OFF in (state.message or "")
+    """Whether it began, and another deploy task had been quicker."""
+    return state.name == "Refused" and LEASE_LASTS in (state.message or "")
 
 
 async def _gave_up(client: "PrefectClient", run: "FlowRun") -> bool:

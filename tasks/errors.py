@@ -49,14 +49,16 @@ class FleetChangedError(PermanentTaskError):
         self.changes = changes
 
 
+LEASE_LASTS = "whose lease lasts until"
+"""In a LeaseHeldError's message, by which api/flow_runs.py knows a run that was put off: Prefect keeps nothing else of it."""
+
+
 class LeaseHeldError(PermanentTaskError):
     """Another deploy task (or another run of this one) holds the lease (409). `standing`: the same each time it is renewed."""
 
     def __init__(self, holder: str, deploy_task_id: str, expires_at: datetime) -> None:
         self.standing = f"deploy task {deploy_task_id} is being run by {holder}"
-        super().__init__(
-            f"{self.standing}, whose lease lasts until {expires_at.isoformat(timespec='seconds')}"
-        )
+        super().__init__(f"{self.standing}, {LEASE_LASTS} {expires_at.isoformat(timespec='seconds')}")
         self.holder = holder
         self.deploy_task_id = deploy_task_id
         self.expires_at = expires_at

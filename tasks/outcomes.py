@@ -112,13 +112,7 @@ class PuttingOff(Protocol):
     """Undoes a beginning of which nothing was ever sent."""
 
     def __call__(
-        self,
-        session: Session,
-        deploy_task_id: str,
-        work: ClientWork,
-        *,
-        attempt: int,
-        execution_id: str,
+        self, session: Session, deploy_task_id: str, work: ClientWork, execution_id: str
     ) -> None: ...
 
 
@@ -151,13 +145,11 @@ def begin_attempt(
     row.finished_at = row.duration_ms = row.exit_code = row.error = row.output = row.evidence = None
 
 
-def put_off_attempt(
-    session: Session, deploy_task_id: str, work: ClientWork, *, attempt: int, execution_id: str
-) -> None:
+def put_off_attempt(session: Session, deploy_task_id: str, work: ClientWork, execution_id: str) -> None:
     """Pending again, before the same attempt. Nothing where it is that already."""
     row = result_of(session, deploy_task_id, work.client_id)
     if row.status == "running" and row.execution_id == execution_id:
-        row.status, row.attempt, row.execution_id, row.started_at = "pending", attempt - 1, None, None
+        row.status, row.attempt, row.execution_id, row.started_at = "pending", row.attempt - 1, None, None
 
 
 def name_container(session: Session, deploy_task_id: str, client_id: str, name: str) -> None:

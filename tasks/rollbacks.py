@@ -79,14 +79,7 @@ def _with(error: str | None, said: str) -> str:
     return f"{error}; {said}"[:MAX_ERROR_CHARS]
 
 
-def put_off_rollback(
-    session: Session,
-    deploy_task_id: str,
-    work: ClientWork,
-    *,
-    attempt: int,  # noqa: ARG001 (a PuttingOff's)
-    execution_id: str,
-) -> None:
+def put_off_rollback(session: Session, deploy_task_id: str, work: ClientWork, execution_id: str) -> None:
     """As it was before this try. Nothing where it is that already."""
     row = result_of(session, deploy_task_id, work.client_id)
     state = row.rollback

@@ -228,14 +228,9 @@ class Rollout:
 
     async def put_off(self, run: ClientRun) -> None:
         """It was to begin, and its agent never heard of it: it waits for its turn, as before."""
+        task_id, execution_id = self.release.deploy_task_id, run.execution_id
         await self.commit_as_holder(
-            lambda session: self._book.put_off(
-                session,
-                self.release.deploy_task_id,
-                run.work,
-                attempt=run.resumption.attempt,
-                execution_id=run.execution_id,
-            )
+            lambda session: self._book.put_off(session, task_id, run.work, execution_id)
         )
         run.sent, run.left = False, True
         run.resumption = Resumption(Step.START, run.resumption.attempt)

@@ -124,20 +124,10 @@ def load_planned(
 
     A client of which one of the errors `leave_out` is raised is left out, and the error with it.
     """
-    results = {
-        row.client_id: row
-        for row in session.scalars(select(DeployResult).where(DeployResult.deploy_task_id == deploy_task.id))
-    }
-    hosts = {
-        row.client_id: row
-        for row in session.scalars(
-            select(Client).where(
-                Client.client_id.in_(
-                    select(DeployResult.client_id).where(DeployResult.deploy_task_id == deploy_task.id)
-                )
-            )
-        )
-    }
+    mine = DeployResult.deploy_task_id == deploy_task.id
+    results = {row.client_id: row for row in session.scalars(select(DeployResult).where(mine))}
+    known = select(Client).where(Client.client_id.in_(select(DeployResult.client_id).where(mine)))
+    hosts = {row.client_id: row for row in session.scalars(known)}
     recipes = Recipes(session, deploy_task, goes_back=goes_back)
     environments = _environment_names(session, deploy_task)
     works: dict[str, ClientWork] = {}

@@ -15,6 +15,7 @@ from deployments.demo.environment import free_port
 from deployments.demo.fleet import Fleet
 from deployments.demo.leftovers import APPLICATION_MARK
 from deployments.demo.processes import marked_pids, wait_until
+from deployments.demo.release_api import ApiProblem
 
 HERE = Path(__file__).parent
 STRATEGY = {"waves": ["100%"], "stable_for_s": 1, "health_timeout_s": 20}
@@ -134,6 +135,19 @@ class Shop:
 
     def start(self, task_id):
         return self.api.post(f"/tasks/{task_id}/start")
+
+    def take_over(self, task_id):
+        """Start it as soon as the lease of a run that is killed or frozen is over; the new flow run's id."""
+
+        def started():
+            try:
+                return self.start(task_id)
+            except ApiProblem as problem:
+                if problem.status != 409:
+                    raise
+                return None
+
+        return wait_until("end of the other run's lease", started, timeout_s=60)["flow_run_id"]
 
     def upgrade(self, **more):
         """Create, start and follow to the end."""

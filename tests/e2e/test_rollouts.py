@@ -80,20 +80,6 @@ def frozen_flow(fleet, flow_run_id):
             os.kill(pid, signal.SIGCONT)
 
 
-def taken_over(shop, task_id, frozen):
-    """Another run has the deploy task, as soon as the frozen one's lease is over."""
-
-    def started():
-        try:
-            return shop.start(task_id)
-        except ApiProblem as problem:
-            if problem.status != 409:
-                raise
-            return None
-
-    assert wait_until("end of the frozen run's lease", started, timeout_s=60)["flow_run_id"] != frozen
-
-
 def test_flow_that_was_frozen_past_its_lease_can_do_nothing_when_it_wakes(fleet):
     shop = Shop(fleet, ("web-1", "web-2"))
     shop.put_1_0()
@@ -103,7 +89,7 @@ def test_flow_that_was_frozen_past_its_lease_can_do_nothing_when_it_wakes(fleet)
     frozen = shop.start(task_id)["flow_run_id"]
     shop.await_started("web-1")
     with frozen_flow(fleet, frozen):
-        taken_over(shop, task_id, frozen)
+        assert shop.take_over(task_id) != frozen
         ended = shop.ended(task_id)
     assert (ended["status"], ended["success_count"]) == ("completed", 2)
     before = shop.results(task_id)
@@ -127,7 +113,7 @@ def test_request_of_a_frozen_flow_is_refused_by_the_agent_when_it_arrives(fleet,
         frozen = shop.start(task_id)["flow_run_id"]
         assert way.kept.wait(90)
         with frozen_flow(fleet, frozen):
-            taken_over(shop, task_id, frozen)
+            assert shop.take_over(task_id) != frozen
             if when == "before the end":
                 shop.await_started("web-1")
                 answer = way.let_go()

@@ -45,7 +45,7 @@ def put_off(database: Database, task: DeployTask, book: Book = RESULTS, executio
     twice(
         database,
         task,
-        lambda session, id_, work: book.put_off(session, id_, work, attempt=2, execution_id=execution_id),
+        lambda session, id_, work: book.put_off(session, id_, work, execution_id),
     )
 
 
