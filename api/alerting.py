@@ -35,6 +35,7 @@ def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessR
         ProcessesSeen(
             one.report.client_id,
             one.project_id,
+            one.report.version,
             one.report.release_id,
             one.report.processes,
             one.reported_at,

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -38,7 +40,9 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10}, **options)
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10}, **options)
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def _make_file(path: Path) -> None:
@@ -56,6 +60,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _set_up_postgresql(connection: psycopg.Connection, _record: object) -> None:
+    connection.adapters.register_loader(
+        "uuid", TextLoader
+    )  # ids are text here: a UUID made of each would be unmade
 
 
 def _begin_sqlite(connection: Connection) -> None:

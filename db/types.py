@@ -32,13 +32,17 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class DocumentType(TypeDecorator[Any]):
-    """A pydantic type kept as JSON: `DocumentType(Strategy)`, `DocumentType(tuple[WaveSize, ...])`."""
+    """A pydantic type kept as JSON: `DocumentType(Strategy)`, `DocumentType(tuple[WaveSize, ...])`.
+
+    SQLAlchemy knows two of them apart by `document`, and so compiles a statement that has one only once.
+    """
 
     impl = JSON
-    cache_ok = False
+    cache_ok = True
 
     def __init__(self, document: Any) -> None:
         super().__init__(none_as_null=True)
+        self.document = document
         self._adapter: TypeAdapter[Any] = TypeAdapter(document)
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:

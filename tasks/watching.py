@@ -3,12 +3,16 @@
 It helps people, and fails no client: what an agent does not do within its time is a line in the log.
 """
 
+import asyncio
+
 from prefect import get_run_logger
 
 from agent.errors import AgentError
 from agent.wire.containers import ContainerCollectRequest, ContainerReported
 from agent.wire.pods import PodCollectRequest, PodReported
 from agent.wire.processes import ProcessConfig, Reported, ReportRequest
+from db.queries.installations import find_installation
+from db.queries.versions import find_version
 from tasks.monitors import make_monitor
 from tasks.outcomes import Outcome
 from tasks.recipes import ContainerRecipe, KubernetesRecipe
@@ -68,17 +72,29 @@ async def _watch_processes(rollout: Rollout, run: ClientRun) -> None:
 
 
 async def _report_processes(rollout: Rollout, run: ClientRun) -> None:
-    config = run.work.recipe.process_config
+    """By the rules of the version that is recorded there: by those the release API judges it."""
+    found = await asyncio.to_thread(_recorded, rollout, run)
+    version, config = found or (run.work.to_version, run.work.recipe.process_config)
     if config is None or not config.rules:
         return
     release, client = rollout.release, run.work.client_id
     request = ReportRequest(
         project_id=release.project_id,
         rules=config.rules,
-        version=run.work.to_version,
+        version=version,
         release_id=release.deploy_task_id,
     )
     _log_late(client, "process", await rollout.api_of(run).report(request))
+
+
+def _recorded(rollout: Rollout, run: ClientRun) -> tuple[str, ProcessConfig | None] | None:
+    """The version that is recorded on the client, and its rules; None: none is, or nobody knows its rules."""
+    with rollout.database.read() as session:
+        installation = find_installation(session, run.work.target_id)
+        if installation is None or installation.status == "uninstalled":
+            return None
+        version = find_version(session, rollout.release.project_id, installation.version)
+        return (version.version, version.process_config) if version is not None else None
 
 
 async def _report_containers(rollout: Rollout, run: ClientRun) -> None:

@@ -50,29 +50,31 @@ class KnownClient:
 def read_clients(session: Session, client_ids: Iterable[str]) -> dict[str, KnownClient]:
     """Those of the clients that are registered, with everything they are targets of. None is deleted before the transaction ends."""
     keep_from_forgetting(session)
-    query = (
-        select(
-            Client.client_id,
-            Client.created_at,
-            Client.report_token_sha256,
-            Client.old_report_token_sha256,
-            Client.old_report_token_until,
-            Target.project_id,
-            Project.name,
-            Installation.id,
-            Installation.observed_version,
-        )
-        .outerjoin(Target, Target.client_id == Client.client_id)
-        .outerjoin(Project, Project.id == Target.project_id)
-        .outerjoin(Installation, Installation.target_id == Target.id)
-        .where(is_one_of(session, Client.client_id, set(client_ids)))
-    )
     known: dict[str, KnownClient] = {}
-    for row in session.execute(query):
+    for row in session.execute(_CLIENTS, {"clients": sorted(set(client_ids))}):
         client = known.setdefault(row[0], KnownClient(*row[:5]))
         if row[5] is not None:
             client.targets.append(KnownTarget(*row[5:]))
     return known
+
+
+_CLIENTS = (
+    select(
+        Client.client_id,
+        Client.created_at,
+        Client.report_token_sha256,
+        Client.old_report_token_sha256,
+        Client.old_report_token_until,
+        Target.project_id,
+        Project.name,
+        Installation.id,
+        Installation.observed_version,
+    )
+    .outerjoin(Target, Target.client_id == Client.client_id)
+    .outerjoin(Project, Project.id == Target.project_id)
+    .outerjoin(Installation, Installation.target_id == Target.id)
+    .where(is_one_of(Client.client_id, "clients"))
+)
 
 
 def find_client(

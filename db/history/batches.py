@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.errors import RacedError
 from db.history.copying import Row, copy_rows
 from db.history.days import History
-from db.history.dialects import insert_into, is_one_of, is_postgresql
+from db.history.dialects import array_of, insert_into, is_one_of, is_postgresql
 from db.models import (
     ContainerReportRow,
     LatestContainerReport,
@@ -58,14 +58,24 @@ def _known_keys(session: Session, kind: Kind, keys: Sequence[ReportKey]) -> set[
         found = session.execute(select(*columns).where(tuple_(*columns).in_(list(keys))))
         return {(row.day, row.client_id, row.report_key) for row in found}
     # A join with the keys, not IN: a probe of the index for each key, in its day's partition alone.
-    days, clients, report_keys = (list(values) for values in zip(*keys, strict=True))
-    asked = text(
-        f"SELECT r.day, r.client_id, r.report_key::text FROM {table.__tablename__} r "  # noqa: S608 (our own name)
+    asked = {
+        "days": array_of([key[0].isoformat() for key in keys]),
+        "clients": array_of([key[1] for key in keys]),
+        "keys": array_of([key[2] for key in keys]),
+    }
+    found = session.execute(_KEYS[kind], asked)
+    return {(row[0], row[1], row[2]) for row in found}
+
+
+def _keys_statement(kind: Kind) -> Any:
+    return text(
+        f"SELECT r.day, r.client_id, r.report_key::text FROM {kind.history.__tablename__} r "  # noqa: S608 (our own name)
         "JOIN unnest(CAST(:days AS date[]), CAST(:clients AS text[]), CAST(:keys AS uuid[])) k(day, client_id, key) "
         "ON r.day = k.day AND r.client_id = k.client_id AND r.report_key = k.key"
     )
-    found = session.execute(asked, {"days": days, "clients": clients, "keys": report_keys})
-    return {(row[0], row[1], row[2]) for row in found}
+
+
+_KEYS = {kind: _keys_statement(kind) for kind in (PROCESSES, CONTAINERS, PODS)}
 
 
 def keep_reports(session: Session, kind: Kind, rows: Sequence[Row]) -> list[bool]:
@@ -92,11 +102,14 @@ def keep_reports(session: Session, kind: Kind, rows: Sequence[Row]) -> list[bool
 
 
 def _lock_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> dict[tuple[Any, ...], datetime]:
+    whose = {name: sorted({row[name] for row in rows}) for name in kind.whose}
+    return {tuple(row[:-1]): row[-1] for row in session.execute(_LOCKS[kind], whose)}
+
+
+def _lock_statement(kind: Kind) -> Any:
     columns = [getattr(kind.latest, name) for name in kind.whose]
-    query = select(*columns, kind.latest.reported_at).order_by(*columns).with_for_update()
-    for name, column in zip(kind.whose, columns, strict=True):
-        query = query.where(is_one_of(session, column, {row[name] for row in rows}))
-    return {tuple(row[:-1]): row[-1] for row in session.execute(query)}
+    conditions = [is_one_of(column, name) for name, column in zip(kind.whose, columns, strict=True)]
+    return select(*columns, kind.latest.reported_at).where(*conditions).order_by(*columns).with_for_update()
 
 
 def _put_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> None:
@@ -131,4 +144,5 @@ def _put_statement(kind: Kind) -> Any:
     )
 
 
+_LOCKS = {kind: _lock_statement(kind) for kind in (PROCESSES, CONTAINERS, PODS)}
 _PUTS = {kind: _put_statement(kind) for kind in (PROCESSES, CONTAINERS, PODS)}

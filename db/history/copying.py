@@ -3,9 +3,11 @@
 https://www.postgresql.org/docs/current/sql-copy.html (the text format)
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from operator import itemgetter
+from types import NoneType
 from typing import Any, cast
 
 import psycopg
@@ -20,6 +22,7 @@ from db.history.dialects import is_postgresql
 Row = Mapping[str, Any]
 
 _key_of = itemgetter("day", "client_id", "report_key")
+_ESCAPED = re.compile(r"[\\\n\r\t]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _LEAST, _GREATEST = 1e-37, 3e38
 """PostgreSQL refuses what doesn't fit in a real, too small as well as too large."""
@@ -49,21 +52,19 @@ def copy_rows(session: Session, table: Any, rows: Sequence[Row]) -> None:
 
 
 def _field(value: Any) -> str:
-    if value is None:
-        return r"\N"
-    if isinstance(value, str):
-        return value.translate(_ESCAPES)
-    if isinstance(value, list):
-        return _reals(value)
-    if isinstance(value, date):  # a datetime is one, too
-        return value.isoformat()
-    if isinstance(value, int):  # a bool is one, too: PostgreSQL reads True
-        return str(value)
-    return to_json(value).decode().translate(_ESCAPES)
+    return _FORMATS.get(type(value), _json)(value)
+
+
+def _text(value: str) -> str:
+    return value.translate(_ESCAPES) if _ESCAPED.search(value) else value  # most have none
+
+
+def _json(value: Any) -> str:
+    return _text(to_json(value).decode())
 
 
 def _reals(numbers: list[float | None]) -> str:
-    inside = str(numbers)[1:-1].replace("None", "NULL")
+    inside = to_json(numbers)[1:-1].decode().replace("null", "NULL")
     if "e" in inside:  # an exponent: very large or very small
         inside = ",".join([_real(number) for number in numbers])
     return "{" + inside + "}"
@@ -75,3 +76,14 @@ def _real(number: float | None) -> str:
     if _LEAST < number < _GREATEST:
         return repr(number)
     return "0" if number <= _LEAST else repr(_GREATEST)
+
+
+_FORMATS: dict[type, Callable[[Any], str]] = {
+    NoneType: lambda _: r"\N",
+    str: _text,
+    int: str,
+    bool: str,  # PostgreSQL reads True
+    list: _reals,
+    date: date.isoformat,
+    datetime: datetime.isoformat,
+}

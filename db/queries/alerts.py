@@ -1,15 +1,30 @@
 """Alerts, and what they are judged by."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from pydantic_core import from_json
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    null,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
-from db.history.dialects import insert_into, is_one_of, is_pair_of
+from db.history.dialects import insert_into, is_one_of
 from db.models import (
     Alert,
     AlertMemory,
@@ -19,18 +34,30 @@ from db.models import (
     LatestContainerReport,
     LatestPodReport,
     Silence,
+    Version,
 )
 from db.queries.deploy_tasks import is_going_back
 from db.queries.paging import page_of
-
-T = TypeVar("T")
+from db.types import IdType
 
 Pair = tuple[str, str]
 """A client's id and a project's."""
 UNDER_WAY = ("running", "canary", "rolling_back")
 LEFT_ALONE = timedelta(hours=2)
-CHUNK = 500
-"""Pairs in one query: SQLite takes no more variables than 32,766."""
+
+
+def _of(pairs: Collection[Pair]) -> dict[str, list[str]]:
+    """The parameters of `_is_in_pairs`."""
+    clients, projects = ({one[place] for one in pairs} for place in (0, 1))
+    return {"clients": sorted(clients), "projects": sorted(projects)}
+
+
+def _is_in_pairs(table: Any) -> ColumnElement[bool]:
+    """Whether a row is one of the pairs', or of a pair put together of theirs otherwise: callers look theirs up.
+
+    A join with the pairs would be exact, and PostgreSQL plans it badly: it reads a whole project for each pair.
+    """
+    return and_(is_one_of(table.client_id, "clients"), is_one_of(table.project_id, "projects"))
 
 
 def fingerprint_of(project_id: str | None, client_id: str | None, subject: str, type_: str) -> str:
@@ -39,37 +66,20 @@ def fingerprint_of(project_id: str | None, client_id: str | None, subject: str, 
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str]) -> list[Alert]:
+def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str]) -> Sequence[Alert]:
     """Alerts of these types that wait or fire on these clients of these projects, locked until the transaction's end.
 
     Time alone changes them meanwhile, in another transaction: both would tell of the same.
     """
-    found: list[Alert] = []
-    for chunk in _chunks(pairs):
-        query = (
-            select(Alert)
-            .where(
-                Alert.resolved_at.is_(None),
-                Alert.type.in_(types),
-                is_pair_of(session, (Alert.client_id, Alert.project_id), chunk),
-            )
-            .order_by(Alert.id)
-            .with_for_update()
-        )
-        found.extend(session.scalars(query))
-    return found
+    return session.scalars(_LIVE, {**_of(pairs), "types": sorted(types)}).all()
 
 
-def memories(session: Session, pairs: Collection[Pair], kind: str) -> dict[Pair, Mapping[str, Any]]:
-    """What was remembered of each pair's last judged report."""
-    found: dict[Pair, Mapping[str, Any]] = {}
-    whose = (AlertMemory.client_id, AlertMemory.project_id)
-    for chunk in _chunks(pairs):
-        query = select(*whose, AlertMemory.document).where(
-            AlertMemory.kind == kind, is_pair_of(session, whose, chunk)
-        )
-        found.update({(row[0], row[1]): row[2] for row in session.execute(query)})
-    return found
+_LIVE = (
+    select(Alert)
+    .where(Alert.resolved_at.is_(None), is_one_of(Alert.type, "types"), _is_in_pairs(Alert))
+    .order_by(Alert.id)
+    .with_for_update()
+)
 
 
 def put_memories(session: Session, kind: str, documents: Mapping[Pair, Mapping[str, Any]]) -> None:
@@ -97,53 +107,111 @@ def deploying_pairs(session: Session, client_ids: Collection[str], now: datetime
         (DeployResult.status == "running") & (DeployResult.started_at > now - LEFT_ALONE),
         is_going_back(since=now - LEFT_ALONE),
     )
-    found: set[Pair] = set()
-    for chunk in _chunks(client_ids):
-        query = (
-            select(DeployResult.client_id, DeployTask.project_id)
-            .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-            .where(or_(under_way, left_alone), is_one_of(session, DeployResult.client_id, chunk))
+    query = (
+        select(DeployResult.client_id, DeployTask.project_id)
+        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+        .where(or_(under_way, left_alone), is_one_of(DeployResult.client_id, client_ids))
+    )
+    return {(client_id, project_id) for client_id, project_id in session.execute(query)}
+
+
+def ended_deployments(
+    session: Session, client_ids: Collection[str], since: datetime
+) -> dict[Pair, list[tuple[datetime, datetime]]]:
+    """From when to when deploy tasks were at work on these clients, forward or back, of those that ended after `since`."""
+    query = (
+        select(
+            DeployResult.client_id,
+            DeployTask.project_id,
+            DeployResult.started_at,
+            DeployResult.finished_at,
+            DeployResult.rollback,
         )
-        found.update((client_id, project_id) for client_id, project_id in session.execute(query))
+        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
+        .where(
+            is_one_of(DeployResult.client_id, client_ids),
+            or_(DeployResult.finished_at >= since, DeployResult.rollback.is_not(None)),
+        )
+    )
+    found: dict[Pair, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for client_id, project_id, started_at, finished_at, rollback in session.execute(query):
+        times = [(started_at, finished_at)]
+        if rollback is not None:
+            times.append((rollback.started_at, rollback.finished_at))
+        found[(client_id, project_id)].extend(
+            (began, ended) for began, ended in times if began is not None and ended is not None
+        )
     return found
 
 
 def last_deployed(session: Session, client_id: str, project_id: str) -> tuple[str, str] | None:
-    """The deploy task that touched the client last, and the version that it was to bring."""
+    """The deploy task that changed the client last, and the version that it brought, or brought back."""
     query = (
-        select(DeployTask.id, DeployTask.version, DeployResult.status)
+        select(DeployTask.id, DeployTask.version, DeployResult.status, DeployResult.rollback)
         .join(DeployResult, DeployResult.deploy_task_id == DeployTask.id)
         .where(
             DeployTask.project_id == project_id,
             DeployResult.client_id == client_id,
             DeployResult.finished_at.is_not(None),
+            DeployResult.ran.is_not(False),
             DeployResult.status != "skipped",
         )
         .order_by(DeployResult.finished_at.desc())
         .limit(1)
     )
     row = session.execute(query).first()
-    return (row.id, row.version or "its previous version") if row is not None else None
+    if row is None:
+        return None
+    version = row.rollback.to_version if row.status == "rolled_back" and row.rollback else row.version
+    return row.id, version or "its previous version"
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What an alert says of an installation."""
+    """What is installed on a pair, and what its version says of its processes, as the JSON that is kept."""
 
     version: str
     environment_id: str
+    process_config: str | None
 
 
-def installed(session: Session, pairs: Collection[Pair]) -> dict[Pair, Installed]:
-    """What is recorded as installed on these pairs."""
-    found: dict[Pair, Installed] = {}
-    whose = (Installation.client_id, Installation.project_id)
-    for chunk in _chunks(pairs):
-        query = select(*whose, Installation.version, Installation.environment_id).where(
-            Installation.status != "uninstalled", is_pair_of(session, whose, chunk)
-        )
-        found.update({(row[0], row[1]): Installed(row[2], row[3]) for row in session.execute(query)})
-    return found
+def read_known(
+    session: Session, pairs: Collection[Pair], kind: str
+) -> tuple[dict[Pair, Installed], dict[Pair, Mapping[str, Any]]]:
+    """What is installed on these pairs, and what was remembered of each one's last judged report of that kind."""
+    there: dict[Pair, Installed] = {}
+    remembered: dict[Pair, Mapping[str, Any]] = {}
+    rows = session.execute(_KNOWN, {**_of(pairs), "kind": kind})
+    for client_id, project_id, version, environment_id, document in rows:
+        if version is not None:
+            there[(client_id, project_id)] = Installed(version, environment_id, document)
+        else:
+            remembered[(client_id, project_id)] = from_json(document)
+    return there, remembered
+
+
+_KNOWN = union_all(
+    select(
+        Installation.client_id,
+        Installation.project_id,
+        Installation.version,
+        Installation.environment_id,
+        cast(type_coerce(Version.process_config, Text), Text),
+    )
+    .outerjoin(
+        Version,
+        and_(Version.project_id == Installation.project_id, Version.version == Installation.version),
+    )
+    .where(Installation.status != "uninstalled", _is_in_pairs(Installation)),
+    select(
+        AlertMemory.client_id,
+        AlertMemory.project_id,
+        cast(null(), String),
+        cast(null(), IdType),
+        cast(type_coerce(AlertMemory.document, Text), Text),
+    ).where(AlertMemory.kind == bindparam("kind"), _is_in_pairs(AlertMemory)),
+)
+"""One statement: each has its price, whatever it reads, and this is asked with every batch of reports."""
 
 
 def due_alerts(session: Session, now: datetime, limit: int = 500) -> Sequence[Alert]:
@@ -234,9 +302,3 @@ def alerts_of_project(session: Session, project_id: str) -> Sequence[Alert]:
     """A project's alerts that wait or fire, locked until the transaction's end."""
     query = select(Alert).where(Alert.project_id == project_id, Alert.resolved_at.is_(None))
     return session.scalars(query.order_by(Alert.id).with_for_update()).all()
-
-
-def _chunks(items: Iterable[T]) -> Iterable[list[T]]:
-    wanted = sorted(set(items))  # type: ignore[type-var]  # ids, and pairs of them
-    for start in range(0, len(wanted), CHUNK):
-        yield wanted[start : start + CHUNK]

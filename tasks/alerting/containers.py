@@ -51,7 +51,8 @@ def judge_containers(session: Session, reports: Sequence[ContainersSeen]) -> Non
     looks = [(report, _by_project(report, claims, configs)) for report in reports]
     watched = _watched(session, [one.client_id for one in reports])
     pairs = {(report.client_id, project_id) for report, mine in looks for project_id in mine} | watched
-    judging = Judging(session, sorted(pairs), KIND, TYPES)
+    since = min([one.at for one in reports])
+    judging = Judging(session, sorted(pairs), KIND, TYPES, since=since)
     for report, mine in looks:
         for pair in sorted(one for one in pairs if one[0] == report.client_id):
             _judge(judging, report, pair, mine.get(pair[1], []), configs.get(pair[1]))
@@ -68,7 +69,7 @@ def _judge(
     limits = _limits(config or ContainerConfig(), judging.stale_after_s(pair))
     if report.received_at - report.at > timedelta(seconds=limits.stale_after_s):
         return
-    live = judging.live(pair)
+    live, when = judging.live(pair), Look(report.at, report.received_at)
     stops = [one for one in live if one.type == "container_stopped"]
     observed, memory = observe_containers(
         containers,
@@ -76,13 +77,13 @@ def _judge(
         limits,
         live_stops={one.subject for one in stops},
         firing_stops={one.subject for one in stops if one.fired_at},
-        deploying=pair in judging.deploying,
+        deploying=judging.is_deploying(pair, when),
         installed=pair in judging.installed,
         truncated=report.truncated,
     )
     if config is not None and not config.alert_on_exit:
         observed = [one for one in observed if one.type not in ("container_stopped", "container_restarted")]
-    judging.apply(pair, observed, Look(report.at, report.received_at))
+    judging.apply(pair, observed, when)
     judging.remember(pair, _document_of(memory))
 
 

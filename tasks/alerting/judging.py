@@ -2,22 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig
-from db.history.dialects import is_pair_of
-from db.models import Alert, Client, Environment, Project, Version, utc_now
+from db.models import Alert, Client, Environment, Project, utc_now
 from db.queries.alerts import (
-    Installed,
     Pair,
     deploying_pairs,
-    installed,
+    ended_deployments,
     live_alerts,
-    memories,
     put_memories,
+    read_known,
 )
 from tasks.alerting.changing import Look, Place, apply_observations
 from tasks.decisions.alerts import STALE_AFTER_S
@@ -25,25 +24,63 @@ from tasks.decisions.observed import Observed
 from tasks.decisions.process_watching import MISSED_INTERVALS
 
 
-class Judging:
-    """What a batch of reports is judged by, read once."""
+LATE = timedelta(seconds=2)
+"""As much as a clock may be off before a report's time is put right."""
 
-    def __init__(self, session: Session, pairs: Sequence[Pair], kind: str, types: Sequence[str]) -> None:
+
+class Judging:
+    """What a batch of reports, the oldest made at `since`, is judged by, read once."""
+
+    def __init__(
+        self, session: Session, pairs: Sequence[Pair], kind: str, types: Sequence[str], *, since: datetime
+    ) -> None:
         self._session = session
         self._kind = kind
-        self.installed = installed(session, pairs)
-        self.configs = _configs(session, self.installed)
-        self.deploying = deploying_pairs(session, {client_id for client_id, _ in pairs}, utc_now())
-        self._memories = memories(session, pairs, kind)
+        self._pairs = pairs
+        self._client_ids = {client_id for client_id, _ in pairs}
+        self._since = since
+        self.installed, self._memories = read_known(session, pairs, kind)
         self._learned: dict[Pair, dict[str, Any]] = {}
         self._live: dict[Pair, list[Alert]] = defaultdict(list)
         for alert in live_alerts(session, pairs, types):
             self._live[(alert.client_id or "", alert.project_id or "")].append(alert)
 
+    def is_installed(self, pair: Pair, version: str) -> bool:
+        """Whether it is that version that is recorded as installed."""
+        there = self.installed.get(pair)
+        return there is not None and there.version == version
+
+    def is_deploying(self, pair: Pair, look: Look) -> bool:
+        """Whether a deploy task is at work on the pair, forward or back; of what came late, whether one was then.
+
+        One that is installed otherwise than a moment ago counts, too: its deployment has ended in between.
+        """
+        if pair in self._deploying:
+            return True
+        came_late = look.now - look.at > LATE
+        return came_late and any(
+            [began <= look.at <= ended for began, ended in self._deployments.get(pair, ())]
+        )
+
+    @cached_property
+    def _deploying(self) -> set[Pair]:
+        """Not read before it is asked for: most reports need no alert."""
+        deploying = deploying_pairs(self._session, self._client_ids, utc_now())
+        there, _ = read_known(self._session, self._pairs, self._kind)
+        return deploying | {pair for pair in self._pairs if there.get(pair) != self.installed.get(pair)}
+
+    @cached_property
+    def _deployments(self) -> Mapping[Pair, Sequence[tuple[datetime, datetime]]]:
+        return ended_deployments(self._session, self._client_ids, self._since)
+
+    def config(self, pair: Pair) -> ProcessConfig:
+        """What the pair's installed version says of its processes, and of how often all is reported."""
+        there = self.installed.get(pair)
+        return _config_of(there.process_config if there is not None else None)
+
     def stale_after_s(self, pair: Pair) -> float:
         """When what was seen of the pair's containers or pods is too old: three reports late, three minutes at least."""
-        config = self.configs.get(pair, ProcessConfig())
-        return max(STALE_AFTER_S, float(MISSED_INTERVALS * config.collect_interval))
+        return max(STALE_AFTER_S, float(MISSED_INTERVALS * self.config(pair).collect_interval))
 
     def live(self, pair: Pair) -> list[Alert]:
         """The pair's alerts that wait or fire, as the reports before it in this batch left them."""
@@ -87,15 +124,6 @@ class Judging:
         put_memories(self._session, self._kind, self._learned)
 
 
-def _configs(session: Session, there: Mapping[Pair, Installed]) -> dict[Pair, ProcessConfig]:
-    """What each pair's installed version says of its processes, and of how often all is reported."""
-    wanted = {(project_id, row.version) for (_, project_id), row in there.items()}
-    if not wanted:
-        return {}
-    whose = (Version.project_id, Version.version)
-    query = select(*whose, Version.process_config).where(
-        is_pair_of(session, whose, sorted(wanted)), Version.process_config.is_not(None)
-    )
-    by_version = {(project_id, version): config for project_id, version, config in session.execute(query)}
-    found = {pair: by_version.get((pair[1], row.version)) for pair, row in there.items()}
-    return {pair: config for pair, config in found.items() if config is not None}
+@lru_cache(maxsize=4096)
+def _config_of(document: str | None) -> ProcessConfig:
+    return ProcessConfig() if document is None else ProcessConfig.model_validate_json(document)

@@ -42,7 +42,8 @@ def judge_pods(session: Session, reports: Sequence[PodsSeen]) -> None:
     looks = [(report, _by_project(report, claims)) for report in reports]
     watched = _watched(session, [one.client_id for one in reports])
     pairs = {(report.client_id, project_id) for report, mine in looks for project_id in mine} | watched
-    judging = Judging(session, sorted(pairs), KIND, TYPES)
+    since = min([one.at for one in reports])
+    judging = Judging(session, sorted(pairs), KIND, TYPES, since=since)
     for report, mine in looks:
         for pair in sorted(one for one in pairs if one[0] == report.client_id):
             _judge(judging, report, pair, mine.get(pair[1], []), configs.get(pair[1]))
@@ -59,16 +60,16 @@ def _judge(
     limits = _limits(config or ProjectKubernetes(), judging.stale_after_s(pair))
     if report.received_at - report.at > timedelta(seconds=limits.stale_after_s):
         return
-    live = judging.live(pair)
+    live, when = judging.live(pair), Look(report.at, report.received_at)
     look = PodLook(
         report.coverage,
         report.at,
         failing={one.subject for one in live if one.type == "pod_failed"},
-        deploying=pair in judging.deploying,
+        deploying=judging.is_deploying(pair, when),
         expected=config.namespace if config is not None and pair in judging.installed else None,
     )
     observed, memory = observe_pods(pods, _memory_of(judging.memory(pair)), limits, look)
-    judging.apply(pair, observed, Look(report.at, report.received_at))
+    judging.apply(pair, observed, when)
     judging.remember(pair, _document_of(memory))
 
 

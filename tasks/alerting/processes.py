@@ -11,7 +11,14 @@ from agent.wire.processes import ProcessConfig, ProcessInfo
 from db.queries.alerts import Pair
 from tasks.alerting.changing import Look
 from tasks.alerting.judging import Judging
-from tasks.decisions.process_watching import MISSED_INTERVALS, ProcessMemory, observe_processes
+from tasks.decisions.process_watching import (
+    MISSED_INTERVALS,
+    Identity,
+    Lost,
+    ProcessesFound,
+    ProcessMemory,
+    observe_processes,
+)
 
 KIND = "process"
 TYPES = ("process_exit", "process_restart", "process_cpu_high", "process_memory_high")
@@ -19,13 +26,14 @@ TYPES = ("process_exit", "process_restart", "process_cpu_high", "process_memory_
 
 @dataclass(frozen=True, slots=True)
 class ProcessesSeen:
-    """A client's newest report about a project. `at`: when it was made, `received_at`: when it came.
+    """A client's newest report about a project, of a version. `at`: when it was made, `received_at`: when it came.
 
     `unmatched_rules`: those that the agent looked for and found nothing of; None: it does not say.
     """
 
     client_id: str
     project_id: str
+    version: str
     release_id: str | None
     processes: Sequence[ProcessInfo]
     at: datetime
@@ -33,16 +41,17 @@ class ProcessesSeen:
     unmatched_rules: Sequence[str] | None = None
 
     @property
-    def looked_for(self) -> set[str] | None:
-        """The rules that the agent knew; None: nobody knows."""
-        if self.unmatched_rules is None:
-            return None
-        return {*self.unmatched_rules, *(one.matched_by for one in self.processes)}
-
-    @property
     def pair(self) -> Pair:
         """The client and the project."""
         return (self.client_id, self.project_id)
+
+    @property
+    def seen(self) -> ProcessesFound:
+        """What it shows."""
+        looked_for = None
+        if self.unmatched_rules is not None:
+            looked_for = {*self.unmatched_rules, *[one.matched_by for one in self.processes]}
+        return ProcessesFound(self.at, self.processes, self.release_id, looked_for)
 
 
 def judge_processes(session: Session, reports: Sequence[ProcessesSeen]) -> None:
@@ -52,9 +61,10 @@ def judge_processes(session: Session, reports: Sequence[ProcessesSeen]) -> None:
     """
     if not reports:
         return
-    judging = Judging(session, [one.pair for one in reports], KIND, TYPES)
+    since = min([one.at for one in reports])
+    judging = Judging(session, [one.pair for one in reports], KIND, TYPES, since=since)
     for report in reports:
-        config = judging.configs.get(report.pair, ProcessConfig())
+        config = judging.config(report.pair)
         if _is_fresh(report, config):
             _judge(judging, report, config)
     judging.keep()
@@ -65,28 +75,36 @@ def _is_fresh(report: ProcessesSeen, config: ProcessConfig) -> bool:
 
 
 def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> None:
-    live = judging.live(report.pair)
-    observed, memory = observe_processes(
-        config,
-        report.processes,
-        report.release_id,
-        _memory_of(judging.memory(report.pair)),
-        looked_for=report.looked_for,
-        firing_exits={one.subject for one in live if one.type == "process_exit" and one.fired_at},
-        deploying=report.pair in judging.deploying,
-    )
-    judging.apply(report.pair, observed, Look(report.at, report.received_at))
-    judging.remember(report.pair, _document_of(memory))
+    pair, seen, look = report.pair, report.seen, Look(report.at, report.received_at)
+    live, before = judging.live(pair), _memory_of(judging.memory(pair))
+    exits = {one.subject for one in live if one.type == "process_exit" and one.fired_at}
+    # What another version's rules find is not this one's: its monitor is put right by the next heartbeat.
+    judged = judging.is_installed(pair, report.version)
+    observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=judged)
+    if judged and (live or any([one.holds for one in observed])) and judging.is_deploying(pair, look):
+        observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=False)
+    judging.apply(pair, observed, look)
+    judging.remember(pair, _document_of(memory))
 
 
 def _memory_of(document: Mapping[str, Any]) -> ProcessMemory:
-    roots = {
-        rule: frozenset((pid, ticks) for pid, ticks in identities)
-        for rule, identities in document.get("roots", {}).items()
+    roots = {rule: _identities_of(identities) for rule, identities in document.get("roots", {}).items()}
+    lost = {
+        rule: Lost(datetime.fromisoformat(at), _identities_of(identities))
+        for rule, (at, identities) in document.get("lost", {}).items()
     }
-    return ProcessMemory(document.get("release_id"), roots)
+    return ProcessMemory(document.get("release_id"), roots, lost)
+
+
+def _identities_of(documents: Sequence[Sequence[int]]) -> frozenset[Identity]:
+    return frozenset([(pid, ticks) for pid, ticks in documents])
 
 
 def _document_of(memory: ProcessMemory) -> dict[str, Any]:
     roots = {rule: sorted(map(list, identities)) for rule, identities in memory.roots.items() if identities}
-    return {"release_id": memory.release_id, "roots": roots}
+    document: dict[str, Any] = {"release_id": memory.release_id, "roots": roots}
+    if memory.lost:
+        document["lost"] = {
+            rule: [one.at.isoformat(), sorted(map(list, one.roots))] for rule, one in memory.lost.items()
+        }
+    return document

@@ -33,11 +33,15 @@ STALE_AFTER_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: how long a condition holds before it fires, how long it keeps firing, when what was seen is too old."""
+    """Seconds: how long a condition holds before it fires, how long it keeps firing, when what was seen is too old.
+
+    `moment`: it is over as soon as it was seen (a restart), whenever somebody looks again.
+    """
 
     for_s: float = 0.0
     keep_firing_s: float = 0.0
     stale_after_s: float = STALE_AFTER_S
+    moment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,10 @@ def _by_sight(was: AlertState | None, seen: Observation, now: datetime, timing: 
     if was is None:
         if not seen.holds:
             return Decision(None, Reason.NOTHING)
-        began = AlertState(since=seen.at, seen_at=seen.at, held_at=seen.at, heard_at=seen.heard_at or now)
+        began = AlertState(seen.at, seen.at, seen.at, holds=not timing.moment, heard_at=seen.heard_at or now)
         return _waited(began, now, timing, Reason.STARTED)
     if seen.holds:
-        again = replace(was, seen_at=seen.at, held_at=seen.at, holds=True)
+        again = replace(was, seen_at=seen.at, held_at=seen.at, holds=not timing.moment)
         return Decision(again, Reason.FIRING) if was.firing else _waited(again, now, timing, Reason.WAITING)
     if not was.firing:
         return Decision(None, Reason.CAME_BACK)

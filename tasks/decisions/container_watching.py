@@ -187,7 +187,7 @@ def _restarted(look: _Look, deploying: bool, limits: Limits) -> Observed:
             and now.started_at > before.started_at
         )
         anew = counted or moved
-    timing = Timing(keep_firing_s=RESTART_KEPT_S, stale_after_s=limits.stale_after_s)
+    timing = Timing(keep_firing_s=RESTART_KEPT_S, stale_after_s=limits.stale_after_s, moment=True)
     message = f"container {look.name} was started anew" + (
         f" (restart {now.restart_count})" if now is not None and now.restart_count else ""
     )

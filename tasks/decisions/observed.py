@@ -50,18 +50,10 @@ class Observed:
 
 
 def above(type_: str, subject: str, value: float | None, limit: float | None, timing: Timing) -> Observed:
-    """A measurement against its limit; one that was not taken is not judged."""
+    """A measurement against its limit; one that was not taken is not judged. Nothing is said of one that is within."""
+    if value is None or limit is None or value <= limit:
+        holds = None if value is None or limit is None else False
+        return Observed(type_, subject, holds, timing, "", value, limit)
     what = "CPU" if "cpu" in type_ else "memory"
-    return Observed(
-        type_,
-        subject,
-        None if value is None or limit is None else value > limit,
-        timing,
-        f"{subject}: {what} {_percent(value)}, limit {_percent(limit)}",
-        value,
-        limit,
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.1f} %"
+    message = f"{subject}: {what} {value:.1f} %, limit {limit:.1f} %"
+    return Observed(type_, subject, True, timing, message, value, limit)

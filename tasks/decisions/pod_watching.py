@@ -122,4 +122,5 @@ def _timing(type_: str, limits: PodLimits) -> Timing:
         kept_s = min(LOAD_KEPT_S, limits.not_ready_s)
         return Timing(limits.not_ready_s, kept_s, limits.stale_after_s)
     # A pod in a crash loop runs for a moment, now and then: that is no end of it.
-    return Timing(keep_firing_s=RESTART_KEPT_S, stale_after_s=limits.stale_after_s)
+    moment = type_ == "pod_restarted"
+    return Timing(keep_firing_s=RESTART_KEPT_S, stale_after_s=limits.stale_after_s, moment=moment)

@@ -217,6 +217,76 @@ def test_what_a_deploy_task_does_is_no_alert_and_what_it_leaves_is(
     assert f"last deployed: 1.5, by deploy task {task.id}" in fired["message"]
 
 
+@pytest.mark.parametrize("going_back", [False, True])
+def test_what_a_deployment_did_is_no_alert_when_it_is_told_after_its_end(
+    operator, served, agent, fleet, going_back
+):
+    """The release API was away for most of it: the reports come out of the spool."""
+    say(agent, fleet, process(), release_id="old", reported_at=at(seconds=-100))
+    now = datetime.now(UTC)
+    began, ended = now - timedelta(seconds=90), now - timedelta(seconds=30)
+    with served.database.write() as session:
+        task = create_deploy_task(session, upgrade_request(fleet), now=NOW, who="ann")
+        task.status, result = "completed", session.query(DeployResult).one()
+        result.status, result.started_at, result.finished_at = "success", began, ended
+        if going_back:
+            result.started_at, result.finished_at = began - timedelta(hours=1), began - timedelta(minutes=50)
+            result.rollback = RollbackState(
+                status="success", execution_id="e", to_version="1.4", started_at=began, finished_at=ended
+            )
+    say(agent, fleet, release_id="old", reported_at=at(seconds=-60))
+    say(agent, fleet, process(200), release_id="old", reported_at=at(seconds=-59))
+    assert raised(served) == []
+    say(agent, fleet, process(300), release_id="old", reported_at=at(seconds=-20))
+    assert [one["type"] for one in alerts(operator)] == ["process_restart"], "after its end it is one"
+
+
+def test_report_of_another_version_s_rules_tells_no_exit(operator, served, agent, fleet):
+    """The monitor could not be put right yet: the rule `shop` looks for something else there."""
+    say(agent, fleet, process())
+    say(agent, fleet, version="1.3")
+    say(agent, fleet, process(200), version="1.3")
+    assert raised(served) == []
+    say(agent, fleet)
+    assert until(lambda: alerts(operator, status="firing"))[0]["type"] == "process_exit"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"status": "unreachable", "ran": False}, None),
+        ({"status": "failed", "ran": True}, "1.5"),
+        ({"status": "rolled_back", "ran": True}, "1.4"),
+    ],
+)
+def test_alert_names_what_was_deployed_there_last(operator, served, agent, fleet, fields, expected):
+    say(agent, fleet, process())
+    now = datetime.now(UTC) - timedelta(minutes=5)
+    with served.database.write() as session:
+        create_deploy_task(session, upgrade_request(fleet), now=NOW, who="ann").status = "failed"
+        result = session.query(DeployResult).one()
+        result.status, result.ran, result.started_at, result.finished_at = *fields.values(), now, now
+        if fields["status"] == "rolled_back":
+            result.rollback = RollbackState(
+                status="success", execution_id="e", to_version="1.4", started_at=now, finished_at=now
+            )
+    say(agent, fleet)
+    [fired] = until(lambda: alerts(operator, status="firing"))
+    assert fired["labels"].get("deployed_version") == expected
+    assert ("last deployed" in fired["message"]) == (expected is not None)
+
+
+def test_restart_is_over_by_itself(operator, served, agent, fleet):
+    say(agent, fleet, process())
+    say(agent, fleet, process(200))
+    assert [one["type"] for one in alerts(operator, status="firing")] == ["process_restart"]
+    with served.database.write() as session:
+        alert = session.query(Alert).one()
+        assert alert.due_at == alert.held_at + timedelta(minutes=5)
+        apply_time(session, alert.due_at)
+    assert alerts(operator, status="firing") == []
+
+
 def test_new_processes_of_another_deploy_task_are_no_restart(operator, served, agent, fleet):
     say(agent, fleet, process(), release_id="one")
     say(agent, fleet, process(200), release_id="two")

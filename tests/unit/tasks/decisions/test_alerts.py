@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert, due_at
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
-TIMINGS = st.builds(
+LASTING = st.builds(
     Timing, for_s=st.sampled_from([0.0, 1.0, 300.0]), keep_firing_s=st.sampled_from([0.0, 60.0])
 )
+TIMINGS = LASTING | st.builds(Timing, keep_firing_s=st.sampled_from([60.0, 300.0]), moment=st.just(True))
 # What happens: time passes, and something is seen (late, at times, or not at all).
 STEPS = st.lists(
     st.tuples(
@@ -92,7 +93,7 @@ def test_the_same_thing_seen_twice_is_one(steps, timing):
             assert again.reason is Reason.NOTHING
 
 
-@given(TIMINGS, st.integers(0, 10_000))
+@given(LASTING, st.integers(0, 10_000))
 def test_condition_that_goes_on_fires_when_it_is_due_by_time_alone(timing, start):
     state = decide_alert(None, Observation(at(start), True), at(start), timing).state
     for second in range(60, int(timing.for_s), 60):
@@ -106,6 +107,16 @@ def test_condition_that_goes_on_fires_when_it_is_due_by_time_alone(timing, start
     else:
         assert state.firing
         assert due is None
+
+
+def test_restart_is_over_five_minutes_after_the_last_one_though_nobody_looks_again():
+    timing = Timing(keep_firing_s=300, moment=True)
+    fired = decide_alert(None, Observation(at(0), True), at(0), timing)
+    assert (fired.reason, due_at(fired.state, timing)) == (Reason.FIRED, at(300))
+    again = decide_alert(fired.state, Observation(at(200), True), at(200), timing)
+    assert (again.reason, due_at(again.state, timing)) == (Reason.FIRING, at(500))
+    assert decide_alert(again.state, None, at(499), timing).reason is Reason.KEPT
+    assert decide_alert(again.state, None, at(500), timing).reason is Reason.RESOLVED
 
 
 def test_back_within_a_second_is_heard_of_by_nobody():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.wire.processes import ProcessConfig, ProcessInfo, Rule
 from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert
-from tasks.decisions.process_watching import ProcessMemory, observe_processes
+from tasks.decisions.process_watching import ProcessesFound, ProcessMemory, observe_processes
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = ProcessConfig(rules=(Rule(type="name", pattern="shop", name="shop"),), collect_interval=60)
@@ -19,14 +19,13 @@ def process(pid=100, ticks=7, **fields):
     return ProcessInfo.model_validate({**said, "matched_by": "shop", "is_root": True, **fields})
 
 
-def seen(*reports, config=CONFIG, firing=(), deploying=False):
+def seen(*reports, config=CONFIG, firing=(), judged=True, every_s=60):
     """The types whose condition holds at the last of these reports (processes, deploy task); None where not judged."""
     memory = ProcessMemory()
-    for report in reports:
+    for number, report in enumerate(reports):
         processes, release = report if isinstance(report, tuple) else (report, "t-1")
-        observed, memory = observe_processes(
-            config, processes, release, memory, firing_exits=set(firing), deploying=deploying
-        )
+        found = ProcessesFound(T0 + timedelta(seconds=number * every_s), processes, release)
+        observed, memory = observe_processes(config, found, memory, firing_exits=firing, judged=judged)
     return {one.type.removeprefix("process_"): one.holds for one in observed}
 
 
@@ -50,6 +49,41 @@ RESTART = {"exit": False, "restart": True}
         pytest.param([[process()], [process(), process(200)]], QUIET, id="one more"),
         pytest.param([[process(), process(200)], [process()]], QUIET, id="one less"),
         pytest.param([[process(), process(200)], [process(), process(300)]], RESTART, id="one of two"),
+        pytest.param(
+            [[process(), process(200)], [process()], [process(), process(300)]],
+            RESTART,
+            id="one of two, seen in between",
+        ),
+        pytest.param(
+            [[process(), process(200)], [process()], [process()], [process(), process(300)]],
+            QUIET,
+            id="one of two, and another one much later",
+        ),
+        pytest.param(
+            [
+                [process(), process(200)],
+                [process()],
+                [process(), process(200)],
+                [process(), process(200), process(300)],
+            ],
+            QUIET,
+            id="one of two was not found for once, then there is one more",
+        ),
+        pytest.param(
+            [
+                [process(), process(200), process(300)],
+                [process()],
+                [process(), process(400)],
+                [process(), process(500)],
+            ],
+            RESTART,
+            id="one after the other",
+        ),
+        pytest.param(
+            [([process(), process(200)], "t-1"), ([process()], "t-1"), ([process(), process(300)], "t-2")],
+            QUIET,
+            id="one of two, by another deploy task",
+        ),
         pytest.param(
             [[process(), process(200, is_root=False)], [process(), process(300, is_root=False)]],
             QUIET,
@@ -78,8 +112,8 @@ def test_named_outcomes(reports, expected):
 
 
 def test_deploy_task_at_work_leaves_exits_and_restarts_unjudged():
-    assert seen([process()], [], deploying=True) == {"exit": None, "restart": None}
-    assert seen([process()], [process(200)], deploying=True) == {"exit": None, "restart": None}
+    assert seen([process()], [], judged=False) == {"exit": None, "restart": None}
+    assert seen([process()], [process(200)], judged=False) == {"exit": None, "restart": None}
 
 
 def test_return_of_what_people_know_is_gone_is_no_restart():
