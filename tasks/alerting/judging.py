@@ -23,7 +23,6 @@ from tasks.decisions.alerts import STALE_AFTER_S
 from tasks.decisions.observed import Observed
 from tasks.decisions.process_watching import MISSED_INTERVALS
 
-
 LATE = timedelta(seconds=2)
 """As much as a clock may be off before a report's time is put right."""
 
@@ -59,7 +58,7 @@ class Judging:
             return True
         came_late = look.now - look.at > LATE
         return came_late and any(
-            [began <= look.at <= ended for began, ended in self._deployments.get(pair, ())]
+            began <= look.at <= ended for began, ended in self._deployments.get(pair, ())
         )
 
     @cached_property
