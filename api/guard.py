@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
@@ -113,6 +113,7 @@ def _own_names(settings: ApiSettings) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
+@lru_cache(maxsize=64)
 def _is_address(name: str) -> bool:
     # An address can't be rebound by somebody's DNS, which is what the check is for.
     try:
@@ -140,7 +141,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes | Response:
         )
     if body is None:
         return _too_large(limit)
-    if body:
+    if body and headers.get("content-type") != "application/json":
         # Callers that forget to say so send JSON too: there is nothing else that a body could be.
         MutableHeaders(scope=scope)["content-type"] = "application/json"
     return body

@@ -102,6 +102,7 @@ class ProcessMetrics:
             registry=self.registry,
         )
         self._reports: dict[str, ReportMetrics] = {}
+        self._answers: dict[tuple[str, int], Counter] = {}
 
     def reports(self, kind: str) -> ReportMetrics:
         """Those of that kind: process, container, pod."""
@@ -119,7 +120,11 @@ class ProcessMetrics:
 
     def count_request(self, method: str, path: str, status: int) -> None:
         """One more request, answered with that status."""
-        self._requests.labels(method if method in METHODS else "other", str(status)).inc()
+        said = (method if method in METHODS else "other", status)
+        counter = self._answers.get(said)
+        if counter is None:
+            counter = self._answers[said] = self._requests.labels(said[0], str(status))
+        counter.inc()
         kind = REPORT_KINDS.get(path) if method == "POST" else None
         if kind is not None:
             self.reports(kind).count_answer(status)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.documents.deploy_request import DeployTaskRequest
@@ -61,6 +61,10 @@ class DeployTask(Keyed, Timestamped, Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+MAY_BE_UNDER_WAY = "status = 'running' OR rollback IS NOT NULL"
+"""Few results, of however many there are: all that are under way, forward or back, are among them."""
+
+
 class DeployResult(Keyed, Base):
     """One client of one deploy task. The attempt is committed before its request is sent, so the execution id is too.
 
@@ -70,7 +74,16 @@ class DeployResult(Keyed, Base):
     """
 
     __tablename__ = "deploy_results"
-    __table_args__ = (UniqueConstraint("deploy_task_id", "client_id"), Index(None, "client_id"))
+    __table_args__ = (
+        UniqueConstraint("deploy_task_id", "client_id"),
+        Index(None, "client_id"),
+        Index(
+            "ix_deploy_results_under_way",
+            "client_id",
+            postgresql_where=text(MAY_BE_UNDER_WAY),
+            sqlite_where=text(MAY_BE_UNDER_WAY),
+        ),
+    )
 
     deploy_task_id: Mapped[str] = mapped_column(IdType, ForeignKey("deploy_tasks.id", ondelete="RESTRICT"))
     client_id: Mapped[str] = mapped_column(String(63))
