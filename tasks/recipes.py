@@ -19,6 +19,9 @@ from tasks.planning.naming import effective_naming
 
 AFTER_TAKEOVER_S = MAX_STOP_TIMEOUT_S + 600.0
 """The previous container may take so long to stop, the new one to get well again (see agent/containers/swap/story.py)."""
+AFTER_FAILURE_S = 1500.0
+"""The image from before may take so long to be rolled out again: 15 minutes, and two for each of five times that the cluster
+is away meanwhile (see agent/pods/rollout/story.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class KubernetesRecipe(Recipe):
     image: str
     config: ProjectKubernetes
     naming: ContainerNaming | None
+
+    @property
+    def longest_s(self) -> float:
+        """A rollout that fails at the last moment is undone after that, which `timeout_s` does not end."""
+        return self.timeout_s + AFTER_FAILURE_S
 
 
 class Recipes:

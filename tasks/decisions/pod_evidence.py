@@ -9,7 +9,10 @@ from agent.wire.pods import PodInfo
 from tasks.decisions.pod_troubles import trouble_of
 
 TEMPLATE_HASH = "pod-template-hash"
-"""The label that a Deployment's pods have, and their names after the Deployment's."""
+"""The label that a Deployment's pods have, and their names after the Deployment's, as far as there is room."""
+LONGEST_BASE = 58
+"""Of what a pod's name is made of so many characters are kept; five by chance follow. See
+https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/storage/names/generate.go."""
 LEAVING = "Terminating"
 NAMED_AT_MOST = 5
 
@@ -34,12 +37,15 @@ class Fault:
 
 
 def pods_of(deployment: str, pods: Sequence[PodInfo]) -> tuple[PodInfo, ...]:
-    """Those of the Deployment, of any revision, that have not ended and are not on their way out."""
+    """Those of the Deployment, of any revision, that have not ended and are not on their way out.
+
+    Deployments whose names are alike in their first 58 characters can't be told apart: one's pods count as the other's too.
+    """
     return tuple(
         pod
         for pod in pods
-        if pod.name.startswith(f"{deployment}-{pod.labels.get(TEMPLATE_HASH, '')}-")
-        and TEMPLATE_HASH in pod.labels
+        if TEMPLATE_HASH in pod.labels
+        and pod.name.startswith(f"{deployment}-{pod.labels[TEMPLATE_HASH]}-"[:LONGEST_BASE])
         and pod.phase not in ("Succeeded", "Failed")
         and pod.reason != LEAVING
     )

@@ -4,13 +4,12 @@ from typing import Any
 
 from agent.pods.cluster import Cluster, Document
 from agent.pods.errors import ClusterRefused
-from agent.pods.listing import Selection, list_pods
+from agent.pods.listing import Listed, Selection, list_pods
 from agent.pods.rollout.reading import TEMPLATE_HASH, selector_of, template_hash
-from agent.wire.pods import PodInfo
 
 NOT_FOUND, CONFLICT = 404, 409
 MOST_PODS = 1000
-"""More than these are not looked at one by one."""
+"""More than these are not looked at one by one: then the Deployment's own count says how many there are."""
 
 
 class Dock:
@@ -22,6 +21,13 @@ class Dock:
         self._apps = f"/apis/apps/v1/namespaces/{namespace}"
         self._path = f"{self._apps}/deployments/{name}"
         self.words = f"deployment {name} in namespace {namespace}"
+
+    def look(self, *, replica_sets: bool) -> None:
+        """Whether the agent may see the Deployment, its pods and, where they are needed, its ReplicaSets."""
+        self.deployment()
+        list_pods(self._cluster, Selection(self._namespace), most=1, page=1)
+        if replica_sets:
+            self._replica_sets(("limit", "1"))
 
     def deployment(self) -> Document | None:
         """As it is now; None where there is none."""
@@ -44,17 +50,19 @@ class Dock:
             raise
         return True
 
-    def pods(self, deployment: Document) -> tuple[PodInfo, ...]:
+    def pods(self, deployment: Document) -> Listed:
         """All of the Deployment's, of any revision."""
         return self._pods(selector_of(deployment))
 
-    def new_pods(self, deployment: Document) -> tuple[PodInfo, ...]:
+    def new_pods(self, deployment: Document) -> Listed:
         """Those of its newest revision; none where the cluster has not begun with it."""
-        query = (("labelSelector", selector_of(deployment)), ("limit", "500"))
-        what = f"list replicasets of {self.words}"
-        found = self._cluster.get(what, f"{self._apps}/replicasets", query)
-        marked = template_hash(deployment, found.get("items") or [])
-        return () if marked is None else self._pods(f"{selector_of(deployment)},{TEMPLATE_HASH}={marked}")
+        selector = selector_of(deployment)
+        marked = template_hash(deployment, self._replica_sets(("labelSelector", selector), ("limit", "500")))
+        return Listed((), "") if marked is None else self._pods(f"{selector},{TEMPLATE_HASH}={marked}")
 
-    def _pods(self, selector: str) -> tuple[PodInfo, ...]:
-        return list_pods(self._cluster, Selection(self._namespace, selector), MOST_PODS).pods
+    def _replica_sets(self, *query: tuple[str, str]) -> list[Document]:
+        what = f"list replicasets of {self.words}"
+        return list(self._cluster.get(what, f"{self._apps}/replicasets", query).get("items") or ())
+
+    def _pods(self, selector: str) -> Listed:
+        return list_pods(self._cluster, Selection(self._namespace, selector), MOST_PODS)

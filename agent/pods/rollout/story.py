@@ -10,7 +10,7 @@ from agent.pods.errors import ClusterError, ClusterUnavailable
 from agent.pods.rollout import reading
 from agent.pods.rollout.dock import Dock
 from agent.pods.rollout.progress import RolloutProgress
-from agent.pods.rollout.verdict import Verdict, failed_at, judge, wanted_replicas
+from agent.pods.rollout.verdict import Verdict, available_replicas, failed_at, judge, wanted_replicas
 from agent.wire.executions import DeployedKubernetes
 from agent.wire.pods import KubernetesDeployRequest
 
@@ -59,7 +59,6 @@ class Rollout:
         """
         if self._steps.now.committed:
             return
-        self._look_around()
         self._set_image()
         deployment, ready = self._wait_until_complete()
         revision, replicas = reading.revision_of(deployment), wanted_replicas(deployment)
@@ -80,19 +79,11 @@ class Rollout:
 
     def scale_down(self) -> None:
         """An uninstall: no pod is left. The Deployment and its history stay. Raises as `put_in_place`; nothing is undone."""
-        deployment = self._patiently(self._dock.deployment)
-        if deployment is None:
+        if self._patiently(self._dock.deployment) is None:
             self._steps.tell(f"there is no {self._dock.words}")
             return
-        if self._steps.now.phase == "begin":
-            self._remember(deployment, phase="scale_down", container=None)
+        self._change(self._to_none, done=lambda one: self._is_mine(one) and wanted_replicas(one) == 0)
         before = self._steps.now.before_replicas
-        notes = {reading.VERSION: None, **({reading.REPLICAS: str(before)} if before else {})}
-        self._change(
-            self._marks(**notes),
-            {"replicas": 0},
-            done=lambda one: self._is_mine(one) and wanted_replicas(one) == 0,
-        )
         while left := self._pods_left():
             self._steps.tell_once(f"{left} pods are left")
             self._steps.sleep(POLL_S)
@@ -101,17 +92,32 @@ class Rollout:
 
     # The steps, in their order.
 
-    def _look_around(self) -> None:
-        if self._steps.now.phase != "begin":
-            return
-        deployment = self._there()
+    def _set_image(self) -> None:
+        if self._steps.now.phase in ("begin", "change"):
+            self._change(self._to_version, done=self._is_set)
+            self._steps.write(phase="wait")
+
+    def _is_set(self, deployment: Document) -> bool:
+        """Never before it was noted what it was like: a mark from then is of an agent whose journal is lost."""
+        return self._steps.now.phase != "begin" and self._is_mine(deployment)
+
+    def _to_version(self, deployment: Document) -> tuple[Document, Document]:
         container = reading.container_of(deployment, self._config.container)
         if deployment["spec"].get("paused"):
             raise StepFailed(f"{self._dock.words} is paused: it would not roll out")
         target = self._target_replicas(deployment)
         self._remember(deployment, phase="change", container=container, target_replicas=target)
         image, revision = self._steps.now.before_image, reading.revision_of(deployment)
-        self._steps.tell(f"{self._dock.words} has {image} now (revision {revision})")
+        self._steps.tell_once(f"{self._dock.words} has {image} now (revision {revision})")
+        self._steps.tell_once(f"setting {self._config.image}")
+        marks = self._marks(**{reading.VERSION: self._request.version, reading.REPLICAS: None})
+        return marks, self._new_spec()
+
+    def _to_none(self, deployment: Document) -> tuple[Document, Document]:
+        self._remember(deployment, phase="scale_down", container=None)
+        before = self._steps.now.before_replicas
+        notes = {reading.VERSION: None, **({reading.REPLICAS: str(before)} if before else {})}
+        return self._marks(**notes), {"replicas": 0}
 
     def _remember(self, deployment: Document, *, container: str | None, **more: Any) -> None:
         annotations = reading.annotations_of(deployment)
@@ -133,14 +139,6 @@ class Rollout:
         raise StepFailed(
             f"{self._dock.words} is scaled to 0, and nothing says to how many it should be (kubernetes_config.replicas)"
         )
-
-    def _set_image(self) -> None:
-        if self._steps.now.phase != "change":
-            return
-        self._steps.tell(f"setting {self._config.image}")
-        marks = self._marks(**{reading.VERSION: self._request.version, reading.REPLICAS: None})
-        self._change(marks, self._new_spec(), done=self._is_mine)
-        self._steps.write(phase="wait")
 
     def _new_spec(self) -> Document:
         now = self._steps.now
@@ -171,34 +169,40 @@ class Rollout:
     # Putting back.
 
     def _undo(self) -> str:
-        now = self._steps.now
-        if not now.changed_at:
+        if not self._steps.now.changed_at:
             return "nothing was changed"
         deployment = self._there()
-        if self._is_mine(deployment):
+        if self._is_to_undo(deployment):
             self._look_at_trouble(deployment)
-            marks = {"annotations": dict(now.before_annotations)}
-            self._change(marks, self._old_spec(), done=lambda one: not self._is_mine(one))
-        elif self._image_of(deployment) != now.before_image:
-            return "somebody else changed it meanwhile, and it is left as it is"
+            self._change(self._to_before, done=lambda one: not self._is_to_undo(one))
         self._steps.write(put_back=True)
         said = self._wait_until_back()
         trouble = "; ".join(self._steps.now.trouble or ())
         return f"{trouble}; {said}" if trouble else said
 
-    def _old_spec(self) -> Document:
+    def _is_to_undo(self, deployment: Document) -> bool:
+        """Not where somebody else has set another image meanwhile: `kubectl set image` leaves the annotations there."""
+        images = (self._config.image, self._steps.now.before_image)
+        return self._is_mine(deployment) and self._image_of(deployment) in images
+
+    def _to_before(self, _deployment: Document) -> tuple[Document, Document]:
         now = self._steps.now
         spec = _template(now.container, now.before_image)
         if now.target_replicas is not None:
             spec["replicas"] = now.before_replicas
         if self._request.progress_deadline_s is not None:
             spec["progressDeadlineSeconds"] = now.before_deadline_s
-        return spec
+        return {"annotations": dict(now.before_annotations)}, spec
 
     def _look_at_trouble(self, deployment: Document) -> None:
         if self._steps.now.trouble is not None:
             return
-        found = [reading.trouble_of(pod) for pod in self._patiently(self._dock.new_pods, deployment)]
+        try:
+            pods = self._patiently(self._dock.new_pods, deployment).pods
+        except ClusterError as error:
+            self._steps.tell(f"what was wrong with the new pods is not known: {error}")
+            return
+        found = [reading.trouble_of(pod) for pod in pods]
         trouble = tuple(one for one in found if one is not None)[:MOST_TROUBLES]
         for one in trouble:
             self._steps.tell(one)
@@ -209,12 +213,13 @@ class Rollout:
         image = self._steps.now.before_image
         while True:
             deployment = self._there()
+            if self._image_of(deployment) != image:
+                return "somebody else changed it meanwhile, and it is left as it is"
             verdict = self._judge(deployment)
             if verdict.state == "complete":
                 revision, replicas = reading.revision_of(deployment), wanted_replicas(deployment)
-                self._steps.write(
-                    undone=True, revision=revision, replicas=replicas, ready=self._ready(deployment)
-                )
+                ready = available_replicas(deployment)
+                self._steps.write(undone=True, revision=revision, replicas=replicas, ready=ready)
                 return f"it is back at {image}: {verdict.why}"
             if verdict.state == "failed" or time.monotonic() > until:
                 self._steps.write(undone=False)
@@ -224,19 +229,25 @@ class Rollout:
 
     # What the steps share.
 
-    def _change(self, metadata: Document, spec: Document, done: Callable[[Document], bool]) -> None:
-        """Until it is `done`: by this agent, or by the one before, which died before it could note it."""
+    def _change(
+        self, plan: Callable[[Document], tuple[Document, Document]], done: Callable[[Document], bool]
+    ) -> None:
+        """Until it is `done`: by this agent, or by the one before, which died before it could note it.
+
+        `plan` says which metadata and spec the Deployment gets that is there now, and notes what it was like.
+        """
         while True:
             deployment = self._there()
             if done(deployment):
                 return
-            self._steps.write(stale=failed_at(deployment), changed_at=time.time())
             try:
+                metadata, spec = plan(deployment)
+                self._steps.write(stale=failed_at(deployment), changed_at=time.time())
                 if self._patiently(self._dock.change, deployment, metadata, spec):
                     return
             except ClusterUnavailable:
                 raise
-            except ClusterError:
+            except (StepFailed, ClusterError):
                 if self._steps.now.phase == "change":
                     self._steps.write(changed_at=0)  # refused: there is nothing to undo
                 raise
@@ -269,12 +280,14 @@ class Rollout:
         return judge(deployment, stale=now.stale, waited_s=max(0.0, time.time() - now.changed_at))
 
     def _ready(self, deployment: Document) -> int:
-        pods = self._patiently(self._dock.new_pods, deployment)
-        return sum(1 for pod in pods if pod.ready and pod.reason != "Terminating")
+        found = self._patiently(self._dock.new_pods, deployment)
+        if found.truncated:
+            return available_replicas(deployment)
+        return sum(1 for pod in found.pods if pod.ready and pod.reason != "Terminating")
 
     def _pods_left(self) -> int:
         """Those that have ended by themselves are no part of it: the cluster keeps them, to be looked at."""
-        pods = self._patiently(self._dock.pods, self._there())
+        pods = self._patiently(self._dock.pods, self._there()).pods
         return sum(1 for pod in pods if pod.phase not in ("Succeeded", "Failed"))
 
     def _patiently(self, step: Callable[A, T], *args: A.args, **more: A.kwargs) -> T:

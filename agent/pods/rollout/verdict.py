@@ -37,7 +37,7 @@ def judge(deployment: Document, *, stale: str | None = None, waited_s: float = 0
         return Verdict("failed", str(message) + _obstacle(deployment))
     wanted = wanted_replicas(deployment)
     updated, total = int(status.get("updatedReplicas") or 0), int(status.get("replicas") or 0)
-    available = int(status.get("availableReplicas") or 0)
+    available = available_replicas(deployment)
     if updated < wanted:
         why = f"{updated} of {wanted} pods are of the new revision{_obstacle(deployment)}"
         return Verdict("waiting", why)
@@ -66,6 +66,11 @@ def wanted_replicas(deployment: Document) -> int:
     """How many pods it is to have."""
     wanted = deployment["spec"].get("replicas")
     return 1 if wanted is None else int(wanted)
+
+
+def available_replicas(deployment: Document) -> int:
+    """How many of its pods the cluster counts as available: of the newest revision alone, where it is complete."""
+    return int((deployment.get("status") or {}).get("availableReplicas") or 0)
 
 
 def _obstacle(deployment: Document) -> str:

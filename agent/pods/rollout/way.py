@@ -1,6 +1,7 @@
 """Kubernetes deployments as executions: journalled like a script's, carried out by a thread of the agent's own."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from agent.disk import write_durably
@@ -32,11 +33,12 @@ class KubernetesWay(ThreadWay):
     def files(self, request: Command, record: Record, paths: ExecutionPaths) -> Mapping[str, bytes]:  # noqa: ARG002 (a Way's)
         """The request itself, to go on from.
 
-        Raises ClusterUnavailable, ClusterRefused (403: the agent may not see the Deployment) and NoCluster: then nothing is
-        journalled.
+        Raises ClusterUnavailable, ClusterRefused (403: the agent may not see the Deployment, or what its rollout is judged
+        by) and NoCluster: then nothing is journalled.
         """
         assert isinstance(request, KubernetesDeployRequest)
-        ask_within(SEE_WITHIN_S, "cluster-look", self._dock(request).deployment)
+        look = partial(self._dock(request).look, replica_sets=request.operation != "uninstall")
+        ask_within(SEE_WITHIN_S, "cluster-look", look)
         return {"request.json": request.model_dump_json().encode()}
 
     def carry_out(self, record: Record, paths: ExecutionPaths, signals: Signals) -> tuple[int, str | None]:  # noqa: ARG002 (a Way's)

@@ -206,14 +206,15 @@ def test_cancel_is_undone(agent, kubelet):
     assert agent.deploy("e2", "1.1")["state"] == "succeeded"
 
 
-def test_what_somebody_else_changed_meanwhile_is_left_as_it_is(agent, kubelet):
+@pytest.mark.parametrize("marks", [{"hoist.execution": "another"}, {}], ids=["another agent", "a person"])
+def test_what_somebody_else_changed_meanwhile_is_left_as_it_is(agent, kubelet, marks):
     agent.create(2, progressDeadlineSeconds=600)
     wait_until(agent.is_complete)
     kubelet.images["slow"] = "starting"
     agent.begin("e1", "slow")
     wait_until(lambda: agent.image() == "shop:slow")
     changes = {
-        "metadata": {"annotations": {"hoist.execution": "another"}},
+        "metadata": {"annotations": marks},
         "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "shop:2.0"}]}}},
     }
     agent.cluster.patch(f"{agent.path}/web", changes)
@@ -279,7 +280,7 @@ def test_change_that_rbac_forbids_fails_and_changes_nothing(kubernetes, agent, k
     agent.create(1)
     kubernetes.kubectl(
         *("create", "role", "reader", f"--namespace={agent.namespace}"),
-        *("--verb=get", "--resource=deployments.apps"),
+        *("--verb=get,list", "--resource=deployments.apps,replicasets.apps"),
     )
     kubernetes.kubectl("delete", "rolebinding", "hoist-agent-deploy", f"--namespace={agent.namespace}")
     kubernetes.kubectl(

@@ -102,6 +102,17 @@ def test_only_the_deployment_s_own_living_pods_count():
     assert pods_of("shop-prod", (_pod(1), *others)) == (_pod(1),)
 
 
+@pytest.mark.parametrize(
+    ("length", "end"),
+    [(46, "-86c94b674d-"), (47, "-86c94b674d"), (48, "-86c94b674"), (57, "-"), (58, ""), (63, ""), (100, "")],
+)
+def test_pods_of_a_deployment_with_a_long_name_are_known_by_what_the_cluster_leaves_of_it(length, end):
+    deployment = "s" * length
+    own = _pod(name=f"{deployment[:58]}{end}x4k2z", mark="86c94b674d")
+    other = _pod(name=f"{'t' * 40}-86c94b674d-x4k2z", mark="86c94b674d")
+    assert pods_of(deployment, (own, other)) == (own,)
+
+
 def test_uninstall_holds_once_no_pod_is_left():
     wanted = replace(WANTED, operation="uninstall", kubernetes=None)
     assert judge(wanted, None, _seen(_pod(1)), BEGAN).reason is Reason.STILL_RUNNING
