@@ -18,8 +18,9 @@ from api.schemas.deploy_tasks import TaskStatus
 from db.documents.hold import HoldKind
 from db.errors import DatabaseError
 from db.models import utc_now
-from db.queries.figures import FleetFigures, read_figures
+from db.queries.figures import FleetFigures, NewsFigures, read_figures
 from db.session import Database
+from tasks.alerting.prefect_events import NAME as PREFECT_EVENTS
 from tasks.decisions.observed import LEVELS
 
 READ_AGAIN_S = 5.0
@@ -27,6 +28,9 @@ MAX_INSTALLATION_SERIES = 500
 OTHER = "(other)"
 """Projects and versions beyond MAX_INSTALLATION_SERIES are one series for each status."""
 INSTALLATION_STATUSES = ("installed", "failed", "uninstalled")
+CHANNELS, PREFECT = "channels", "prefect"
+RECEIVERS = (CHANNELS, PREFECT)
+"""To whom deliveries are: the channels of HOIST_NOTIFY_FILE, which people read, or Prefect's events."""
 Key = TypeVar("Key")
 log = logging.getLogger("api")
 
@@ -123,33 +127,64 @@ def _deploy_tasks(figures: FleetFigures) -> Iterable[GaugeMetricFamily]:
 
 
 def _alerts(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
-    news = figures.news
     yield _labelled(
         "hoist_alerts_firing",
         "Alerts that fire, by level and type.",
         ("level", "type"),
         _with_zeros(figures.alerts, [(level, type_) for type_, level in LEVELS.items()]),
     )
+    yield from _news(figures.news, now)
+
+
+def _news(news: NewsFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
+    waiting, waiting_s, failed = (dict.fromkeys(RECEIVERS, 0.0) for _ in range(3))
+    for (channel, status), unsent in news.unsent.items():
+        to = PREFECT if channel == PREFECT_EVENTS else CHANNELS
+        if status == "failed":
+            failed[to] += unsent.count
+        else:
+            waiting[to] += unsent.count
+            waiting_s[to] = max(waiting_s[to], _age_s(unsent.since, now))
     yield _plain(
         "hoist_news_unrouted", "News that no channel was given yet, silenced included.", news.unrouted
     )
-    yield _plain("hoist_deliveries_waiting", "Deliveries of news that are not sent yet.", news.waiting)
-    yield _plain(
+    yield _labelled("hoist_deliveries_waiting", "Deliveries of news that are not sent yet.", ("to",), waiting)
+    yield _labelled(
         "hoist_deliveries_waiting_oldest_seconds",
         "How long the oldest unsent delivery has waited.",
-        _age_s(news.waiting_since, now),
+        ("to",),
+        waiting_s,
     )
-    yield _plain(
-        "hoist_deliveries_failed", "Deliveries that were given up after a day of trying.", news.failed
+    yield _labelled(
+        "hoist_deliveries_failed", "Deliveries that were given up after a day of trying.", ("to",), failed
     )
 
 
 def _reports(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily]:
+    expected = figures.reports.items()
     yield _labelled(
+        "hoist_report_interval_seconds",
+        "The shortest collect_interval of the installations that are to report.",
+        ("kind",),
+        {kind: one.interval_s for kind, one in expected if one.interval_s is not None},
+    )
+    yield _ages(
+        "hoist_newest_report_age_seconds",
+        "Of every installation's newest report the newest one's age.",
+        {kind: one.newest for kind, one in expected},
+        now,
+    )
+    yield _ages(
         "hoist_oldest_report_age_seconds",
         "Of every installation's newest report the oldest one's age.",
-        ("kind",),
-        {kind: _age_s(at, now) for kind, at in figures.oldest_reports.items()},
+        {kind: one.oldest for kind, one in expected},
+        now,
+    )
+    yield _ages(
+        "hoist_report_overdue_seconds",
+        "Of the installation that is behind most, how long ago it should have reported.",
+        {kind: one.due_at for kind, one in expected},
+        now,
     )
     yield _labelled(
         "hoist_spool_dropped_reports",
@@ -182,12 +217,18 @@ def _with_zeros(counts: Mapping[Key, int], known: Iterable[Key]) -> dict[Key, in
     return {**dict.fromkeys(known, 0), **counts}
 
 
-def _age_s(at: datetime | None, now: datetime) -> float:
-    return max(0.0, (now - at).total_seconds()) if at is not None else 0.0
+def _age_s(at: datetime, now: datetime) -> float:
+    return max(0.0, (now - at).total_seconds())
 
 
 def _plain(name: str, about: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, value=value)
+
+
+def _ages(name: str, about: str, times: Mapping[str, datetime | None], now: datetime) -> GaugeMetricFamily:
+    """By kind; one that has no such time has no series."""
+    ages = {kind: _age_s(at, now) for kind, at in times.items() if at is not None}
+    return _labelled(name, about, ("kind",), ages)
 
 
 def _labelled(

@@ -23,6 +23,7 @@ from db.models import (
     News,
     Project,
 )
+from db.queries.expected_reports import ExpectedReports, read_expected_reports
 
 FINISHED = ("completed", "failed", "cancelled", "rolled_back")
 """Statuses of deploy tasks whose results change no more: there are more of them every day."""
@@ -39,13 +40,22 @@ class ClientFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """Deliveries that did not leave: how many, and since when the oldest is there."""
+
+    count: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NewsFigures:
-    """News and its deliveries. `unrouted`: given to no channel yet, for it is silenced or nobody sends."""
+    """News and its deliveries. `unrouted`: given to no channel yet, for it is silenced or nobody sends.
+
+    `unsent`: by channel and status, which is waiting or failed (given up).
+    """
 
     unrouted: int
-    waiting: int
-    failed: int
-    waiting_since: datetime | None
+    unsent: Mapping[tuple[str, str], Unsent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,7 @@ class FleetFigures:
 
     `installations`: project's name, version, status. `deploy_results`: of unfinished deploy tasks. `holds`: deploy tasks by what they
     wait for. `freezes`: those that last. `alerts`: firing, by
-    level and type. `oldest_reports`: by kind, when that newest report was received that is the oldest of all
-    installations' (of container or Kubernetes projects for their kinds). `dropped_reports`: by kind, what agents say they had to drop.
+    level and type. `reports`: those that are expected, by kind. `dropped_reports`: by kind, what agents say they had to drop.
     """
 
     projects: int
@@ -67,7 +76,7 @@ class FleetFigures:
     freezes: int
     alerts: Mapping[tuple[str, str], int]
     news: NewsFigures
-    oldest_reports: Mapping[str, datetime]
+    reports: Mapping[str, ExpectedReports]
     dropped_reports: Mapping[str, int]
 
 
@@ -83,7 +92,7 @@ def read_figures(session: Session, now: datetime) -> FleetFigures:
         freezes=session.scalar(_freezes_at(now)) or 0,
         alerts=_counts(session, _ALERTS),
         news=_news(session),
-        oldest_reports=_oldest_reports(session),
+        reports=read_expected_reports(session),
         dropped_reports=_dropped_reports(session),
     )
 
@@ -153,39 +162,15 @@ def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 def _news(session: Session) -> NewsFigures:
     unrouted = session.scalar(select(func.count()).select_from(News).where(News.routed_at.is_(None)))
-    unsent = (
-        select(Delivery.status, func.count(), func.min(Delivery.created_at))
+    query = (
+        select(Delivery.channel, Delivery.status, func.count(), func.min(Delivery.created_at))
         .where(Delivery.status.in_(("waiting", "failed")))
-        .group_by(Delivery.status)
+        .group_by(Delivery.channel, Delivery.status)
     )
-    found = {status: (count, since) for status, count, since in session.execute(unsent)}
-    waiting, since = found.get("waiting", (0, None))
-    return NewsFigures(unrouted or 0, waiting, found.get("failed", (0, None))[0], since)
-
-
-def _oldest_reports(session: Session) -> dict[str, datetime]:
-    processes = LatestProcessReport
-    of_this = and_(
-        processes.project_id == Installation.project_id, processes.client_id == Installation.client_id
-    )
-    reported = select(func.min(processes.received_at)).join(Installation, of_this)
-    there = Installation.status != "uninstalled"
-    oldest = {
-        "process": session.scalar(reported.where(there)),
-        "container": session.scalar(_oldest_of(LatestContainerReport, "container").where(there)),
-        "pod": session.scalar(_oldest_of(LatestPodReport, "kubernetes").where(there)),
+    unsent = {
+        (channel, status): Unsent(count, since) for channel, status, count, since in session.execute(query)
     }
-    return {kind: at for kind, at in oldest.items() if isinstance(at, datetime)}
-
-
-def _oldest_of(
-    reports: type[LatestContainerReport] | type[LatestPodReport], project_type: str
-) -> Select[datetime]:
-    return (
-        select(func.min(reports.received_at))
-        .join(Installation, reports.client_id == Installation.client_id)
-        .join(Project, and_(Project.id == Installation.project_id, Project.type == project_type))
-    )
+    return NewsFigures(unrouted or 0, unsent)
 
 
 def _dropped_reports(session: Session) -> dict[str, int]:

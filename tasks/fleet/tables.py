@@ -1,18 +1,18 @@
-"""The fleet's two tables in Prefect: who is not well, and what fires. At most 100 rows, the worst first."""
+"""The fleet's two tables in Prefect: who is not well, and what fires. At most 100 rows, the worst first; then how many more."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client, Installation, Project
-from tasks.fleet.offline import firing
 
 MAX_ROWS = 100
 LEVELS = ("critical", "warning", "info")
+_FIRES = and_(Alert.fired_at.is_not(None), Alert.resolved_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,10 @@ class Tables:
 
 
 def read_tables(session: Session, now: datetime) -> Tables:
-    """As it is now."""
+    """As it is now. What the tables leave out counts all the same."""
     clients = session.scalars(select(Client).order_by(Client.client_id)).all()
-    alerts: dict[str, list[Alert]] = defaultdict(list)
-    live = firing(session, limit=1000)
-    for alert in live:
-        alerts[alert.client_id or ""].append(alert)
+    alerts = _count_alerts(session)
+    firing = sum(sum(levels.values()) for levels in alerts.values())
     installed: dict[str, list[str]] = defaultdict(list)
     failed = 0
     query = select(Installation, Project.name).join(Project, Project.id == Installation.project_id)
@@ -46,36 +44,54 @@ def read_tables(session: Session, now: datetime) -> Tables:
     held = sum(client.is_held(now) for client in clients)
     summary = (
         f"{len(clients)} clients: {offline} offline, {held} held; {failed} failed installations; "
-        f"{len(live)} alerts fire"
+        f"{firing} alerts fire"
     )
+    health = [
+        _health_row(one, installed[one.client_id], alerts[one.client_id], now) for one in ordered[:MAX_ROWS]
+    ]
+    worst = [_alert_row(alert) for alert in _worst_alerts(session)]
     return Tables(
-        [
-            _health_row(one, installed[one.client_id], alerts[one.client_id], now)
-            for one in ordered[:MAX_ROWS]
-        ],
-        [_alert_row(alert) for alert in live[:MAX_ROWS]],
-        summary,
-        len(live),
+        _with_rest(health, "client", len(ordered)), _with_rest(worst, "alert", firing), summary, firing
     )
 
 
-def _order(client: Client, alerts: Sequence[Alert]) -> tuple[bool, int, int, str]:
-    worst = min((LEVELS.index(alert.level) for alert in alerts), default=len(LEVELS))
-    return (client.online is not False, worst, -len(alerts), client.client_id)
+def _count_alerts(session: Session) -> defaultdict[str, dict[str, int]]:
+    """How many fire, by client and level."""
+    query = select(Alert.client_id, Alert.level, func.count()).where(_FIRES)
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for client_id, level, count in session.execute(query.group_by(Alert.client_id, Alert.level)):
+        found[client_id or ""][level] = count
+    return found
+
+
+def _worst_alerts(session: Session) -> Sequence[Alert]:
+    """Critical first, then the oldest."""
+    worst = case({level: place for place, level in enumerate(LEVELS)}, value=Alert.level)
+    return session.scalars(select(Alert).where(_FIRES).order_by(worst, Alert.fired_at).limit(MAX_ROWS)).all()
+
+
+def _with_rest(rows: list[dict[str, str]], column: str, count: int) -> list[dict[str, str]]:
+    """A last row says how many of so many the table leaves out."""
+    left_out = count - len(rows)
+    return [*rows, {**dict.fromkeys(rows[0], ""), column: f"and {left_out} more"}] if left_out > 0 else rows
+
+
+def _order(client: Client, alerts: Mapping[str, int]) -> tuple[bool, int, int, str]:
+    worst = min((LEVELS.index(level) for level in alerts), default=len(LEVELS))
+    return (client.online is not False, worst, -sum(alerts.values()), client.client_id)
 
 
 def _health_row(
-    client: Client, installed: Sequence[str], alerts: Sequence[Alert], now: datetime
+    client: Client, installed: Sequence[str], alerts: Mapping[str, int], now: datetime
 ) -> dict[str, str]:
     state = {True: "online", False: "OFFLINE", None: "never heard of"}[client.online]
     more = f" and {len(installed) - 5} more" if len(installed) > 5 else ""
-    counted = [(level, sum(alert.level == level for alert in alerts)) for level in LEVELS]
     return {
         "client": client.client_id,
         "is": state,
         "since": _time(client.online_since),
         "last heard of": _time(client.heard_at),
-        "alerts": ", ".join(f"{count} {level}" for level, count in counted if count) or "–",
+        "alerts": ", ".join(f"{alerts[level]} {level}" for level in LEVELS if level in alerts) or "–",
         "installed": ", ".join(installed[:5]) + more or "–",
         "held": (client.held_reason or "held") if client.is_held(now) else "",
     }

@@ -21,6 +21,7 @@ from db.models import (
 )
 from db.secrets import sha256_hex
 from db.session import Database, make_engine
+from tasks.alerting.prefect_events import NAME as PREFECT_EVENTS
 from tasks.planning import create_deploy_task
 from tests.builders import (
     NOW,
@@ -111,21 +112,29 @@ def test_news_that_does_not_leave_is_seen(database):
     with database.write() as session:
         told = [
             News(event="firing", level="info", title="t", body="b", at=now, routed_at=at)
-            for at in (None, now, now, now)
+            for at in (None, now, now, now, now)
         ]
         session.add_all(told)
         session.flush()
-        for news, status, age in zip(told[1:], ("waiting", "failed", "sent"), (60, 90_000, 90), strict=True):
-            made = now - timedelta(seconds=age)
-            session.add(
-                Delivery(news_id=news.id, channel="ops", status=status, created_at=made, next_at=made)
-            )
+        deliveries = (
+            ("ops", "waiting", 60),
+            ("dev", "waiting", 30),
+            ("ops", "failed", 90_000),
+            ("ops", "sent", 90),
+        )
+        for news, (channel, status, age) in zip(told[1:], deliveries, strict=True):
+            for to, older in ((channel, 0), (PREFECT_EVENTS, 1000)):
+                made = now - timedelta(seconds=age + older)
+                session.add(
+                    Delivery(news_id=news.id, channel=to, status=status, created_at=made, next_at=made)
+                )
     registry = CollectorRegistry()
     registry.register(FleetMetrics(database))
     found = samples_of(generate_latest(registry).decode())
     assert found["hoist_news_unrouted",] == 1
-    assert (found["hoist_deliveries_waiting",], found["hoist_deliveries_failed",]) == (1, 1)
-    assert 60 <= found["hoist_deliveries_waiting_oldest_seconds",] < 600
+    for to, oldest_s in (("channels", 60), ("prefect", 1060)):
+        assert (found["hoist_deliveries_waiting", to], found["hoist_deliveries_failed", to]) == (2, 1)
+        assert oldest_s <= found["hoist_deliveries_waiting_oldest_seconds", to] < oldest_s + 600
 
 
 def test_reports_are_counted_by_what_became_of_them(served, project):
