@@ -1,15 +1,25 @@
 """Clients, and the targets that they are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import RowNotFoundError
+from db.history.dialects import is_one_of
 from db.history.forgetting import forget_client
 from db.ids import is_id
-from db.models import Client, DeployResult, DeployTask, Installation, Target
+from db.models import (
+    Client,
+    DeployResult,
+    DeployTask,
+    Installation,
+    LatestContainerReport,
+    LatestPodReport,
+    LatestProcessReport,
+    Target,
+)
 from db.queries.paging import escaped, page_of
 
 IN_HAND = ("running", "canary", "paused", "rolling_back")
@@ -91,3 +101,30 @@ def held_clients(session: Session, now: datetime) -> dict[str, str]:
     """Who is held now, and why."""
     rows = session.scalars(select(Client).where(Client.held_reason.is_not(None)))
     return {row.client_id: row.held_reason or "held" for row in rows if row.is_held(now)}
+
+
+def newest_reports(session: Session, *which: ColumnElement[bool]) -> Mapping[str, datetime]:
+    """When the newest report of each of these clients came, of whatever kind."""
+    newest: dict[str, datetime] = {}
+    for table in (LatestProcessReport, LatestContainerReport, LatestPodReport):
+        for client_id, at in received_at(session, table, *which).items():
+            newest[client_id] = max(at, newest.get(client_id, at))
+    return newest
+
+
+def reported_since(session: Session, client_ids: Collection[str], when: datetime) -> set[str]:
+    """Those of these clients that have reported since then."""
+    newest = newest_reports(session, is_one_of(Client.client_id, client_ids))
+    return {client_id for client_id, at in newest.items() if at > when}
+
+
+def received_at(
+    session: Session,
+    table: type[LatestProcessReport | LatestContainerReport | LatestPodReport],
+    *which: ColumnElement[bool],
+) -> Mapping[str, datetime]:
+    """When the newest report of this kind came, by client."""
+    query = select(table.client_id, func.max(table.received_at)).join(
+        Client, Client.client_id == table.client_id
+    )
+    return {row[0]: row[1] for row in session.execute(query.where(*which).group_by(table.client_id))}

@@ -7,10 +7,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from db.models import Alert, News
+from db.history.dialects import is_one_of
+from db.models import Alert, Client, News
 from db.queries.alerts import due_alerts, fingerprint_of, last_deployed
+from db.queries.clients import newest_reports
 from db.queries.news import look_again_at
 from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert, due_at
+from tasks.decisions.client_watching import OFFLINE
 from tasks.decisions.observed import LEVELS, Observed
 
 
@@ -63,12 +66,28 @@ def apply_observations(
 
 
 def apply_time(session: Session, now: datetime) -> int:
-    """Change what only time changes; answers how many alerts were looked at."""
+    """Change what only time changes; answers how many alerts were looked at.
+
+    A client that has reported since it was found offline is not offline: nobody is told that it is.
+    """
     alerts, change = due_alerts(session, now), _Change(session, now, now)
+    back = _reported_since(session, alerts)
     for alert in alerts:
-        _change(change, alert, None)
+        _change(change, alert, Observation(now, False) if alert.id in back else None)
     _tell(change)
     return len(alerts)
+
+
+def _reported_since(session: Session, alerts: Sequence[Alert]) -> set[str]:
+    waiting = [one for one in alerts if one.type == OFFLINE and one.fired_at is None]
+    if not waiting:
+        return set()
+    newest = newest_reports(session, is_one_of(Client.client_id, [one.client_id or "" for one in waiting]))
+    return {
+        one.id
+        for one in waiting
+        if (at := newest.get(one.client_id or "")) and at > (one.heard_at or one.since)
+    }
 
 
 def end_alert(session: Session, alert: Alert, now: datetime) -> None:

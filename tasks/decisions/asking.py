@@ -48,10 +48,18 @@ class Expected:
     interval_s: float
     changed: bool
 
+    @property
+    def reports(self) -> bool:
+        """Whether it brings any."""
+        return self.processes or self.containers or self.pods
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard of one client. `containers_at`, `pods_at`: its newest container and pod reports."""
+    """What was heard of one client. `containers_at`, `pods_at`: its newest container and pod reports.
+
+    `was_online`: what is written down of it; None: nothing.
+    """
 
     client_id: str
     registered_at: datetime
@@ -59,22 +67,30 @@ class Heard:
     containers_at: datetime | None
     pods_at: datetime | None
     said: Mapping[str, Said]
+    was_online: bool | None
 
 
-def is_reporting(heard: Heard, now: datetime, silent_for_s: float) -> bool:
-    """Whether a report of it came lately: then it is there, whether or not it can be reached."""
+def is_reporting(heard: Heard, expected: Mapping[str, Expected], now: datetime, silent_for_s: float) -> bool:
+    """Whether a report of it came lately: then it is there, whether or not it can be reached.
+
+    Lately is by the shortest of its intervals, and within the hour: who reports seldom is found gone in its turn.
+    """
+    shortest_s = min((one.interval_s for one in expected.values() if one.reports), default=0.0)
+    longest_s = max(silent_for_s, min(MISSED * shortest_s, TURNS * TURN_S))
     return any(
-        _is_fresh(at, now, silent_for_s)
+        _is_fresh(at, now, longest_s)
         for at in (heard.containers_at, heard.pods_at, *(one.at for one in heard.said.values()))
     )
 
 
 def why_ask(heard: Heard, expected: Mapping[str, Expected], now: datetime, silent_for_s: float) -> Why | None:
     """None: it need not be asked now. `expected`: by project id."""
+    if heard.was_online is False:
+        return Why.SILENT
     for project_id, one in expected.items():
         if (why := _why_of(heard, heard.said.get(project_id), one, now, silent_for_s)) is not None:
             return why
-    reports = any(one.processes or one.containers or one.pods for one in expected.values())
+    reports = any(one.reports for one in expected.values())
     if not reports and not _is_fresh(heard.heard_at, now, silent_for_s):
         return Why.SILENT
     if _reports_orphans(heard, expected, now, silent_for_s):

@@ -7,7 +7,7 @@ from tasks.decisions.observed import Observed
 
 OFFLINE = "client_offline"
 STALE_AFTER_S = 86_400.0
-"""One that waits fires by time alone, though no watch looks at it: for a day."""
+"""One that waits fires by time, though no watch looks at it: for a day. Time asks first whether it has reported since."""
 
 
 def observe_client(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpx
 from prefect import get_run_logger, task
@@ -15,6 +16,7 @@ from agent.client import AgentApi
 from agent.errors import AgentError, PermanentAgentError, TransientAgentError
 from agent.wire.info import AgentInfo
 from db.models import Client, utc_now
+from db.queries.clients import reported_since
 from db.session import Database
 from tasks.decisions.monitoring import decide_monitors
 from tasks.fleet.silence import AskedClient, ask_for, mark
@@ -27,7 +29,7 @@ MOST_LINES = 10
 NOTHING_SENT = 0
 """The status of a PermanentAgentError where there is no token, or no URL, to ask with."""
 ROUND_S = 240.0
-"""After it nobody more is asked: the next round goes on with them."""
+"""Within it everybody is asked, or left to the next round: half a minute is left to write down what was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the shards of one round share. `deadline`: of time.monotonic()."""
+    """What the shards of one round share. `began`: before anybody was found silent; `deadline`: of time.monotonic()."""
 
     clients: Mapping[str, AskedClient]
     database: Database
     http: httpx.AsyncClient
     ask_timeout_s: float
+    began: datetime
     deadline: float
     slots: asyncio.Semaphore
 
@@ -83,15 +86,25 @@ def _log(round_: Round, answers: Sequence[Answer]) -> None:
 
 async def _ask_in_turn(round_: Round, client: AskedClient) -> Answer:
     async with round_.slots:
-        if time.monotonic() > round_.deadline:
+        if time.monotonic() + _longest_s(round_, client) > round_.deadline:
             return Answer(client.client_id, None)
         return await _ask(round_, client)
+
+
+def _longest_s(round_: Round, client: AskedClient) -> float:
+    """How long it may take to ask it, with the pauses, and then to put its monitors right."""
+    attempts = _attempts(client)
+    return (attempts + 1) * round_.ask_timeout_s + (attempts - 1) * AGAIN_S
+
+
+def _attempts(client: AskedClient) -> int:
+    return 1 if client.was_online is False else 2
 
 
 async def _ask(round_: Round, client: AskedClient) -> Answer:
     """Again, where it can't be reached at first: a lost packet makes nobody offline. Once, where it is offline already."""
     api = AgentApi(round_.http, client.url, client.token or "", client_id=client.client_id)
-    attempts = 1 if client.was_online is False else 2
+    attempts = _attempts(client)
     for attempt in range(1, attempts + 1):
         try:
             async with asyncio.timeout(round_.ask_timeout_s):
@@ -148,7 +161,9 @@ def _write(round_: Round, answers: Sequence[Answer]) -> None:
         ids = [one.client_id for one in answers]
         query = select(Client.client_id, Client.online).where(Client.client_id.in_(ids))
         was = {row.client_id: row.online for row in session.execute(query)}
-        for one in answers:
-            unreachable = one.online is False and round_.clients[one.client_id].reporting
+        reporting = reported_since(session, ids, round_.began)
+        reporting |= {client_id for client_id in ids if round_.clients[client_id].reporting}
+        for one in sorted(answers, key=lambda one: one.client_id):
+            unreachable = one.online is False and one.client_id in reporting
             if one.online is not None and one.client_id in was and not unreachable:
                 mark(session, one.client_id, online=one.online, was=was[one.client_id], at=now)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -24,13 +24,13 @@ async def ask_the_silent(silent_for_s: float, ask_timeout_s: float) -> State[Any
     tls = caller_tls()
     database = await asyncio.to_thread(open_database)
     try:
-        asked = await asyncio.to_thread(_find, database, silent_for_s)
+        began = utc_now()
+        asked = await asyncio.to_thread(_find, database, began, silent_for_s)
         async with agent_http_client(AT_ONCE, tls=tls) as http:
             clients = {client.client_id: client for client in asked}
             deadline = time.monotonic() + ROUND_S
-            ROUND.set(
-                Round(clients, database, http, ask_timeout_s, deadline, slots=asyncio.Semaphore(AT_ONCE))
-            )
+            slots = asyncio.Semaphore(AT_ONCE)
+            ROUND.set(Round(clients, database, http, ask_timeout_s, began, deadline, slots))
             answers = await asyncio.gather(*(ask_clients(*shard) for shard in shards_of(list(clients))))
             unsettled = await asyncio.to_thread(is_anything_unsettled, database)
             settled = await settle_unknown() if unsettled else 0
@@ -49,10 +49,9 @@ def shards_of(clients: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     ]
 
 
-def _find(database: Database, silent_for_s: float) -> list[AskedClient]:
-    now = utc_now()
+def _find(database: Database, now: datetime, silent_for_s: float) -> list[AskedClient]:
     with database.write() as session:
-        mark_heard(session, now, timedelta(seconds=silent_for_s))
+        mark_heard(session)
     with database.read() as session:
         return find_to_ask(session, load_secret_key(), now, silent_for_s)
 

@@ -1,6 +1,5 @@
 """Clients that are offline, as alerts; and alerts of what is not there any more."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -12,6 +11,7 @@ from tasks.alerting import containers, processes
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
 from tasks.decisions.client_watching import OFFLINE, STALE_AFTER_S, observe_client
 from tasks.decisions.pod_watching import TYPES as POD_TYPES
+from tasks.fleet.silence import mark_heard
 
 NOT_REPORTED_FOR = timedelta(minutes=15)
 """A client that reported no containers, or no pods, for so long ends no alert of them itself."""
@@ -20,8 +20,9 @@ NOT_REPORTED_FOR = timedelta(minutes=15)
 def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: float = 0.0) -> int:
     """Fire for every client that has been offline for so long, resolve for those that are back; answers how many are offline.
 
-    A client that was never asked nor heard of is neither.
+    One that has reported since it was found offline is back. A client that was never asked nor heard of is neither.
     """
+    mark_heard(session, Client.online.is_(False))
     live = _live(session)
     clients = session.scalars(select(Client).where(Client.online.is_not(None))).all()
     known = {client.client_id for client in clients}
@@ -39,6 +40,10 @@ def judge_offline(session: Session, now: datetime, for_s: float, keep_firing_s: 
             keep_firing_s=keep_firing_s,
         )
         place = Place(client.client_id, client.labels)
+        if alert is not None and alert.fired_at is None and (alert.heard_at or alert.since) < since:
+            end_alert(session, alert, now)  # it was back in between, and is offline anew
+            session.flush()
+            alert = None
         alerts = [alert] if alert is not None else []
         if alert is None and not client.online:
             # It has been offline since then: that is when waiting began, however long nobody watched.
@@ -67,11 +72,3 @@ def end_orphans(session: Session, now: datetime) -> int:
 def _live(session: Session) -> dict[str, Alert]:
     query = select(Alert).where(Alert.type == OFFLINE, Alert.resolved_at.is_(None)).with_for_update()
     return {alert.client_id or "": alert for alert in session.scalars(query)}
-
-
-def firing(session: Session, limit: int) -> Sequence[Alert]:
-    """What fires now: critical first, then the oldest."""
-    query = select(Alert).where(Alert.fired_at.is_not(None), Alert.resolved_at.is_(None))
-    found = session.scalars(query.order_by(Alert.fired_at).limit(limit * 10)).all()
-    order = ("critical", "warning", "info")
-    return sorted(found, key=lambda alert: order.index(alert.level))[:limit]

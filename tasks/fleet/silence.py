@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from agent.wire.monitors import PutMonitor
@@ -22,6 +22,7 @@ from db.models import (
     Version,
 )
 from db.queries.alerts import deploying_pairs
+from db.queries.clients import newest_reports, received_at
 from db.secrets import SecretBox
 from tasks.decisions.asking import Expected, Heard, Said, is_reporting, order_of, why_ask
 from tasks.monitors import make_monitor
@@ -50,17 +51,15 @@ class _Installed:
     version: Version | None
 
 
-def mark_heard(session: Session, now: datetime, within: timedelta) -> None:
-    """Clients whose reports come in are online, without being asked."""
-    heard: dict[str, datetime] = {}
-    for table in (LatestProcessReport, LatestContainerReport, LatestPodReport):
-        query = select(table.client_id, table.received_at).where(table.received_at > now - within)
-        for client_id, at in session.execute(query):
-            heard[client_id] = max(at, heard.get(client_id, at))
-    known = {row.client_id: row for row in session.execute(select(Client.client_id, Client.online))}
-    for client_id, at in heard.items():
-        if client_id in known:
-            mark(session, client_id, online=True, was=known[client_id].online, at=at)
+def mark_heard(session: Session, *which: ColumnElement[bool]) -> None:
+    """Clients that have reported since they were heard of last, or found offline, are online, without being asked."""
+    newest = newest_reports(session, *which)
+    query = select(Client.client_id, Client.online, Client.online_since, Client.heard_at).where(*which)
+    # By their ids, as all write who is online: two that do so at once wait for each other in one direction.
+    for client in sorted(session.execute(query), key=lambda row: row.client_id):
+        at = newest.get(client.client_id)
+        if at is not None and all(one is None or at > one for one in (client.online_since, client.heard_at)):
+            mark(session, client.client_id, online=True, was=client.online, at=at)
 
 
 def mark(session: Session, client_id: str, *, online: bool, was: bool | None, at: datetime) -> None:
@@ -81,7 +80,7 @@ def find_to_ask(
 ) -> list[AskedClient]:
     """Clients that are to be asked now, held ones too; those that are known to be offline last."""
     installed, said = _installed(session), _said(session)
-    containers, pods = _received(session, LatestContainerReport), _received(session, LatestPodReport)
+    containers, pods = received_at(session, LatestContainerReport), received_at(session, LatestPodReport)
     clients = session.scalars(select(Client)).all()
     deploying = deploying_pairs(session, {client.client_id for client in clients}, now)
     asked = []
@@ -94,10 +93,11 @@ def find_to_ask(
             containers.get(client.client_id),
             pods.get(client.client_id),
             said.get(client.client_id, {}),
+            client.online,
         )
         expected = {one.installation.project_id: _expected(one) for one in mine}
         if why_ask(heard, expected, now, silent_for_s) is not None:
-            reporting = is_reporting(heard, now, silent_for_s)
+            reporting = is_reporting(heard, expected, now, silent_for_s)
             asked.append(_asked(client, mine, deploying, secrets, reporting=reporting))
     return sorted(asked, key=lambda one: order_of(was_online=one.was_online, client_id=one.client_id))
 
@@ -125,13 +125,6 @@ def _installed(session: Session, client_id: str | None = None) -> Mapping[str, S
     for installation, project, version in session.execute(query):
         found[installation.client_id].append(_Installed(installation, project, version))
     return found
-
-
-def _received(
-    session: Session, table: type[LatestContainerReport] | type[LatestPodReport]
-) -> Mapping[str, datetime]:
-    query = select(table.client_id, func.max(table.received_at)).group_by(table.client_id)
-    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def _namespace_of(project: Project) -> str | None:

@@ -109,8 +109,8 @@ async def test_monitor_that_a_deployment_put_since_the_round_began_is_left(quick
     row = client_rows(quick_shop)["c1"]
     stale = AskedClient("c1", row.url, "token", {}, frozenset(), was_online=True, reporting=False)
     async with agent_http_client() as http:
-        slots = asyncio.Semaphore(1)
-        round_ = asking.Round({"c1": stale}, quick_shop.database, http, 5, time.monotonic() + 60, slots)
+        deadline, slots = time.monotonic() + 60, asyncio.Semaphore(1)
+        round_ = asking.Round({"c1": stale}, quick_shop.database, http, 5, utc_now(), deadline, slots)
         assert await asking._ask_in_turn(round_, stale) == asking.Answer("c1", online=True)
     assert client.monitors == watched
 

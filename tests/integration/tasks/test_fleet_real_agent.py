@@ -159,7 +159,6 @@ async def test_client_that_is_stopped_is_told_of_once_and_so_is_its_return(site:
     assert [one.fired_at for one in site.alerts()] == [None], "not for so long yet"
     with site.database.write() as session:
         session.execute(update(Client).values(online_since=utc_now() - timedelta(minutes=2)))
-        session.execute(update(Alert).values(due_at=None))  # leave it to the watch
     for _ in range(2):
         await watch(offline_for_s=60)
     wait_until(lambda: hook.messages)

@@ -35,8 +35,8 @@ def ago(seconds):
     return NOW - timedelta(seconds=seconds)
 
 
-def heard(said=None, containers_at=None, heard_at=None, pods_at=None):
-    return Heard("web-1", ago(86_400), heard_at, containers_at, pods_at, said or {})
+def heard(said=None, containers_at=None, heard_at=None, pods_at=None, was_online=True):
+    return Heard("web-1", ago(86_400), heard_at, containers_at, pods_at, said or {}, was_online)
 
 
 def said(version="1.5", rules=("main",), at=10):
@@ -98,6 +98,38 @@ def test_reports_of_pods():
     assert asked(heard({"shop": said()}, pods_at=ago(5)), {"shop": expected()}) is Why.ORPHAN
 
 
+def test_who_is_offline_is_asked_whatever_it_reports():
+    for interval_s in (60.0, 300.0):
+        back = heard({"shop": said(at=1)}, was_online=False)
+        assert asked(back, {"shop": expected(interval_s=interval_s)}) is Why.SILENT
+    assert asked(heard(heard_at=ago(1), was_online=False), {}) is Why.SILENT
+    assert asked(heard({"shop": said(at=1)}, was_online=None), {"shop": expected()}) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "intervals", "reports"),
+    [
+        (179, (), True),
+        (180, (), False),
+        (180, (60,), False),
+        (200, (300,), True),
+        (749, (300,), True),
+        (750, (300,), False),
+        (749, (600, 300), True),
+        (750, (600, 300), False),
+        (3599, (86_400,), True),
+        (3600, (86_400,), False),
+    ],
+)
+def test_reports_come_in_by_the_shortest_interval_and_within_the_hour(at, intervals, reports):
+    installed = {f"shop-{one}": expected(interval_s=float(one)) for one in intervals}
+    installed["blog"] = expected(processes=False, interval_s=5.0)
+    of_either = heard({"shop": said(at=at)}), heard(containers_at=ago(at)), heard(pods_at=ago(at))
+    for one in of_either:
+        assert is_reporting(one, installed, NOW, SILENT_FOR_S) is reports
+    assert is_reporting(of_either[0], installed, NOW, at + 1), "it is never less than silent_for_s"
+
+
 def test_who_has_nothing_installed_is_asked_when_it_has_not_been_heard_of():
     assert asked(heard(), {}) is Why.SILENT
     assert asked(heard(heard_at=ago(181)), {}) is Why.SILENT
@@ -131,7 +163,7 @@ def test_whoever_is_asked_for_silence_brought_no_report_in_time(at, containers_a
     if why is Why.SILENT:
         assert NOW - one.said["shop"].at >= timedelta(seconds=silent_for_s)
     else:
-        assert is_reporting(one, NOW, max(silent_for_s, 2.5))
+        assert is_reporting(one, installed, NOW, silent_for_s)
 
 
 def test_those_that_are_known_to_be_offline_are_last():

@@ -30,7 +30,8 @@ def watch(looks, for_s, keep_firing_s):
             since, was_online = now, online
         observed = observe(online, since, for_s, keep_firing_s)
         before = state
-        decision = decide_alert(state, Observation(now, observed.holds), now, observed.timing)
+        seen = Observation(now, observed.holds, since)
+        decision = decide_alert(state, seen, now, observed.timing)
         state = decision.state
         yield online, now, since, before, decision
 
