@@ -62,6 +62,8 @@ class Kubelet:
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self.images = dict(images)
         """An image's tag → how its pods do: see `status`. May be changed at any time."""
+        self.retagged: dict[str, str] = {}
+        """An image → another tag of the same one, which is the first that the node has."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -89,9 +91,14 @@ class Kubelet:
             return
         container = found["spec"]["containers"][0]
         kind = self.images.get(container["image"].rpartition(":")[2], "running")
-        wanted = status(kind, container["image"], container["name"])
+        wanted = status(kind, self._called(container["image"]), container["name"])
         if (
             found["status"].get("containerStatuses", [{}])[0].get("state")
             != wanted["containerStatuses"][0]["state"]
         ):
             self._cluster.patch(f"{path}/status", {"status": wanted})
+
+    def _called(self, image: str) -> str:
+        """As containerd does: by the first tag that it has of the image, in full."""
+        name = self.retagged.get(image, image)
+        return name if "/" in name else f"docker.io/library/{name}"

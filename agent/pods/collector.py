@@ -15,7 +15,9 @@ MOST_WATCHES = 8
 
 
 class PodCollector:
-    """Blocking and safe for threads. A selection that is asked for twice within ten minutes is watched from then on."""
+    """Blocking and safe for threads. A selection that is asked for twice within ten minutes is watched from then on, unless
+    it has more pods than an answer carries.
+    """
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
@@ -31,6 +33,8 @@ class PodCollector:
         if pods is None:
             listed = list_pods(self._cluster, selection)
             pods, truncated = listed.pods, listed.truncated
+            if truncated:
+                self._forget(selection)
         return CollectedPods(
             kubernetes=self._cluster.version(),
             pods=tuple(sorted(pods, key=_place_of)),
@@ -50,6 +54,11 @@ class PodCollector:
             if watch is None and again and len(self._watches) < MOST_WATCHES:
                 watch = self._watches[selection] = PodWatch(self._cluster, selection).start()
             return watch
+
+    def _forget(self, selection: Selection) -> None:
+        """A watch of it would list everything, only to end: none is begun before a list was whole."""
+        with self._lock:
+            self._asked.pop(selection, None)
 
     def close(self) -> None:
         """End every watch."""

@@ -47,13 +47,17 @@ def _containers(pod: Document, found: Any) -> tuple[PodContainer, ...]:
 
 
 def _container(declared: Document, found: Document) -> PodContainer:
-    """`found` is empty where no node has told of it yet: then it waits."""
+    """`found` is empty where no node has told of it yet: then it waits.
+
+    The image is the one that is declared: a node names it in full (docker.io/library/shop:1.5), or by any other tag that it
+    has for the same image. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodStatus
+    """
     state, last = found.get("state") or {}, (found.get("lastState") or {}).get("terminated")
     running, terminated = state.get("running"), state.get("terminated")
     ended = terminated if terminated is not None else last
     return PodContainer(
         name=str(declared.get("name", ""))[:253],
-        image=str(found.get("image") or declared.get("image") or "")[:500],
+        image=str(declared.get("image") or found.get("image") or "")[:500],
         ready=bool(found.get("ready")),
         restart_count=min(2**31 - 1, int(found.get("restartCount") or 0)),
         state=_state(running, terminated),

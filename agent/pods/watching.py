@@ -22,6 +22,9 @@ SERVER_TIMEOUT_S = (240, 300)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 LASTING_S = 5.0
 """A watch that lasted so long is followed by the next at once; a cluster that ends each at once is not asked without a pause."""
+FORGIVEN_S = 5.0
+"""What was missed for longer isn't waited for: the cluster does not say when all of it has come, and until then answers would
+be as old as the cut. The watch begins anew."""
 IDLE_S = 600.0
 """A watch that nobody has asked for this long ends."""
 
@@ -51,7 +54,7 @@ class PodWatch:
         self._pods: dict[str, PodInfo] = {}
         self._version = ""
         self._in_step = False
-        self._asked_at = clock()
+        self._in_step_at = self._asked_at = clock()
         self._stopping = threading.Event()
         self._response: Any = None
         self._thread = threading.Thread(target=self._run, name="pod-watch", daemon=True)
@@ -85,11 +88,12 @@ class PodWatch:
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
-            began, ended_well = time.monotonic(), False
+            began, ended_well = self._clock(), False
             try:
                 if not self._version:
                     self._begin_anew()
-                self._follow()
+                if not self._stopping.is_set():
+                    self._follow()
                 ended_well = True
             except _Expired:
                 self._version, ended_well = "", True
@@ -100,9 +104,10 @@ class PodWatch:
                 self._version = ""
             finally:
                 self._lose_step()
-            if time.monotonic() - began >= LASTING_S:
+            if self._clock() - began >= LASTING_S:
                 pause_s = FIRST_PAUSE_S
                 if ended_well:
+                    self._in_step_at = self._clock()
                     continue
             self._end_if_idle()
             self._stopping.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
@@ -117,7 +122,7 @@ class PodWatch:
             return
         with self._lock:
             self._pods = {pod.uid: pod for pod in listed.pods}
-        self._version = listed.resource_version
+        self._version, self._in_step_at = listed.resource_version, self._clock()
 
     def _follow(self) -> None:
         """From where it is until the cluster ends the watch. Raises _Expired, and what the cluster does."""
@@ -131,6 +136,8 @@ class PodWatch:
                 f"watch {self._selection.words}", self._selection.path, query, self._silence_s
             ) as response:
                 self._response = response
+                if self._clock() - self._in_step_at > FORGIVEN_S:
+                    raise _Expired
                 with self._lock:
                     self._in_step = not self._stopping.is_set()
                 for line in response:
@@ -163,7 +170,7 @@ class PodWatch:
         elif kind == "DELETED":
             with self._lock:
                 self._pods.pop(document["metadata"]["uid"], None)
-        self._version = document["metadata"]["resourceVersion"]
+        self._version, self._in_step_at = document["metadata"]["resourceVersion"], self._clock()
         if len(self._pods) > self._most:
             log.warning("more than %d %s: not watched any more", self._most, self._selection.words)
             self._stopping.set()

@@ -23,6 +23,7 @@ from db.queries.drift import (
 )
 from db.queries.pods import NewestPods, list_newest_pods
 from tasks.decisions.drift import REPAIRED, Drift, Seen, judge_drift, shown
+from tasks.decisions.images import versions_running
 from tasks.decisions.pod_matching import PodClaims
 from tasks.errors import PlanningError
 from tasks.planning.claims import load_pod_claims
@@ -175,7 +176,5 @@ def _pods_seen(session: Session, project: Project, reports: NewestReports) -> Ma
 
 
 def _pod_seen(report: NewestPods, pods: Sequence[Mapping[str, Any]], images: Mapping[str, str]) -> Seen:
-    """Images that are no version's are a sidecar's, where another one is."""
     running = {container["image"] for pod in pods for container in pod.get("containers") or ()}
-    versions = {images[image] for image in running if image in images} or running
-    return Seen(report.reported_at, report.received_at, bool(pods), frozenset(versions))
+    return Seen(report.reported_at, report.received_at, bool(pods), versions_running(running, images))

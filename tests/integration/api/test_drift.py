@@ -211,6 +211,9 @@ def test_containers_say_their_version_by_labels(served, fleet):
         (["shop:1.5"], "wrong_version", "1.5"),
         (["shop:1.4", "shop:1.5"], "wrong_version", "1.4, 1.5"),
         (["shop:nightly"], "wrong_version", "shop:nightly"),
+        (["docker.io/library/shop:1.4", "istio:7"], "match", "1.4"),
+        (["docker.io/library/shop:1.5"], "wrong_version", "1.5"),
+        (["istio:7", "shop@sha256:0a1b"], "unknown", None),
         ([], "missing", None),
     ],
 )

@@ -192,3 +192,19 @@ async def test_client_without_a_cluster_is_refused_before_anything_runs(shop, tm
     assert "cannot ask a cluster" in result.error
     with shop.database.read() as session:
         assert session.scalars(select(LatestPodReport)).all() == []
+
+
+async def test_image_that_the_node_calls_otherwise_is_the_version_s(shop):
+    shop.kubelet.retagged["shop:1.1"] = "shop:1.1-rc3"
+    for version in ("1.0", "1.1"):
+        task, result = await shop.run("deploy", version)
+        assert (task.status, result.status, result.error) == ("completed", "success", None)
+        wait_until(lambda version=version: _drift(shop) == ("match", version))
+    pods = shop.agent.cluster.get(f"/api/v1/namespaces/{shop.agent.namespace}/pods")["items"]
+    called = {one["status"]["containerStatuses"][0]["image"] for one in pods}
+    assert "docker.io/library/shop:1.1-rc3" in called, "what its version isn't called"
+
+
+def _drift(shop):
+    (row,) = shop.api.operator.get("/release/projects/shop/drift").json()
+    return row["drift"], row["observed_version"]

@@ -166,6 +166,13 @@ def test_what_a_pod_says_too_long_is_cut_to_what_the_wire_takes():
     assert info.containers[0].state == "waiting"
 
 
+@pytest.mark.parametrize("called", ["docker.io/library/shop:1", "shop:1-rc3", "sha256:abc", ""])
+def test_image_is_the_one_that_the_pod_declares_whatever_the_node_calls_it(called):
+    running = {**state(running={"startedAt": AT}), "image": called}
+    (container,) = describe(pod_of(phase="Running", containerStatuses=[running])).containers
+    assert container.image == "shop:1"
+
+
 def test_container_that_was_killed_and_runs_again_says_so():
     running = {
         **state(running={"startedAt": AT}),
