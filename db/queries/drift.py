@@ -1,7 +1,7 @@
 """What is recorded of a project's installations, and what clients' newest reports show of it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -111,9 +111,13 @@ def containers_shown(session: Session) -> Mapping[str, Mapping[str, Shown]]:
     return found
 
 
-def versions_by_image(session: Session, project_id: str) -> Mapping[str, str]:
-    """Which version runs which image."""
+def versions_by_image(session: Session, project_id: str) -> Mapping[str, Sequence[str]]:
+    """Which versions run which image, the last registered one first: they may differ in something else."""
     query = select(Version.deploy_config, Version.version).where(
         Version.project_id == project_id, Version.deploy_config.is_not(None)
     )
-    return {config.image: version for config, version in session.execute(query) if config is not None}
+    found: dict[str, list[str]] = defaultdict(list)
+    for config, version in session.execute(query.order_by(Version.id.desc())):
+        if config is not None:
+            found[config.image].append(version)
+    return found

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from agent.wire.executions import DeployedKubernetes
 from agent.wire.pods import PodInfo
+from tasks.decisions.images import same_image
 from tasks.decisions.pod_troubles import trouble_of
 
 TEMPLATE_HASH = "pod-template-hash"
@@ -67,7 +68,8 @@ def pod_faults(wanted: DeployedKubernetes, pods: Sequence[PodInfo]) -> Iterator[
         yield Fault(PodFault.NOT_READY, f"{len(mine) - len(ill)} of {wanted.replicas} pods are ready")
     if len({pod.labels[TEMPLATE_HASH] for pod in mine}) > 1:
         yield Fault(PodFault.OTHER_REVISION, f"deployment {wanted.deployment} has pods of several revisions")
-    other = [image for pod in mine for image in _images(wanted, pod) if not _same(image, wanted.image)]
+    images = [image for pod in mine for image in _images(wanted, pod)]
+    other = [image for image in images if wanted.image and same_image(image, wanted.image) is False]
     if other:
         yield Fault(PodFault.WRONG_IMAGE, f"runs {other[0]}, not {wanted.image}", final=True)
 
@@ -92,15 +94,3 @@ def _images(wanted: DeployedKubernetes, pod: PodInfo) -> Iterator[str]:
     for one in pod.containers:
         if one.name == wanted.container or (wanted.container is None and len(pod.containers) == 1):
             yield one.image
-
-
-def _same(seen: str, wanted: str | None) -> bool:
-    """Whether a node may call the wanted image so: it adds a registry, and names some by their digest alone."""
-    if wanted is None or "@" in wanted or "@" in seen or seen.startswith("sha256:"):
-        return True
-    return _with_tag(seen) == _with_tag(wanted)
-
-
-def _with_tag(image: str) -> str:
-    name = image.rpartition("/")[2]
-    return name if ":" in name else f"{name}:latest"

@@ -138,7 +138,7 @@ def _seen(
 ) -> Mapping[str, Seen]:
     """By client. Without rules nobody looks for processes: a report of none says nothing."""
     if project.type == "kubernetes":
-        return _pods_seen(session, project, reports)
+        return _pods_seen(session, project, recorded, reports)
     if project.type == "container":
         found = reports.containers
         return _as_seen({**found.get(EVERY, {}), **found.get(project.id, {})})
@@ -157,9 +157,15 @@ def _as_seen(found: Mapping[str, Shown]) -> dict[str, Seen]:
     }
 
 
-def _pods_seen(session: Session, project: Project, reports: NewestReports) -> Mapping[str, Seen]:
-    """A cluster's pods run an image; whose version that is, the project's registered versions say."""
-    images = versions_by_image(session, project.id)
+def _pods_seen(
+    session: Session, project: Project, recorded: Sequence[Recorded], reports: NewestReports
+) -> Mapping[str, Seen]:
+    """A cluster's pods run an image; whose version that is, the project's registered versions say.
+
+    Of several with that image it is the recorded one, where that is among them.
+    """
+    by_image = versions_by_image(session, project.id)
+    expected = {one.client_id: one.version for one in recorded}
     namespace = (project.kubernetes_config or ProjectKubernetes()).namespace
     found: dict[str, Seen] = {}
     for report in reports.pods:
@@ -171,6 +177,8 @@ def _pods_seen(session: Session, project: Project, reports: NewestReports) -> Ma
             if pod["phase"] in ("Running", "Pending")
             and reports.claims.owner_of(pod["name"], pod["namespace"], pod.get("labels") or {}) == project.id
         ]
+        version = expected.get(report.client_id, "")
+        images = {image: version if version in had else had[0] for image, had in by_image.items()}
         found.setdefault(report.client_id, _pod_seen(report, mine, images))
     return found
 
