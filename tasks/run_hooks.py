@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from db.models import DeployTask, utc_now
 from db.queries.audit import append_audit
 from db.session import Database, open_database
+from tasks.planning.controls import event_of
 from tasks.planning.lease import release_leases
+from tasks.planning.telling import tell, was_told_of
 
 UNDER_WAY = ("running", "paused", "canary", "scheduled", "rolling_back")
 """Statuses that a flow run may be at work behind."""
@@ -70,3 +72,7 @@ def _close(session: Session, task: DeployTask, flow_run_id: str, status: str, re
         project_id=task.project_id,
         deploy_task_id=task.id,
     )
+    if status == "paused":
+        tell(session, task, "needs_person", reason, now)
+    elif was_told_of(session, task):
+        tell(session, task, event_of(status), status, now)

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,10 +17,10 @@ from db.history.forgetting import keep_from_forgetting
 from db.models import Client, Installation, Project, Target
 from db.queries import projects
 from db.queries.paging import escaped
+from db.rows import read_rows
 
 
-@dataclass(frozen=True, slots=True)
-class KnownTarget:
+class KnownTarget(NamedTuple):
     """A project that a client is a target of, and its installation there."""
 
     project_id: str
@@ -51,7 +52,7 @@ def read_clients(session: Session, client_ids: Iterable[str]) -> dict[str, Known
     """Those of the clients that are registered, with everything they are targets of. None is deleted before the transaction ends."""
     keep_from_forgetting(session)
     known: dict[str, KnownClient] = {}
-    for row in session.execute(_CLIENTS, {"clients": sorted(set(client_ids))}):
+    for row in read_rows(session, _CLIENTS, {"clients": sorted(set(client_ids))}):
         client = known.setdefault(row[0], KnownClient(*row[:5]))
         if row[5] is not None:
             client.targets.append(KnownTarget(*row[5:]))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -45,8 +45,7 @@ class Incoming(Generic[Report]):
         return min(self.made_at or self.report.reported_at, self.received_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted(Generic[Report]):
+class Accepted(NamedTuple, Generic[Report]):
     """A report that is being kept, no repetition. `newest`: no newer one was known when its turn came."""
 
     report: Report

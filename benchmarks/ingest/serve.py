@@ -57,7 +57,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # as `python -m api` does, and the peers too
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+    # As `python -m api` has it, and the peers too.
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
     uvicorn.Server(config).run(sockets=[listener])
 
 

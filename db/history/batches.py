@@ -22,6 +22,7 @@ from db.models import (
     PodReportRow,
     ProcessReportRow,
 )
+from db.rows import read_rows
 
 ReportKey = tuple[date, str, str]
 """Day, client, report key: the history's primary key."""
@@ -63,7 +64,7 @@ def _known_keys(session: Session, kind: Kind, keys: Sequence[ReportKey]) -> set[
         "clients": array_of([key[1] for key in keys]),
         "keys": array_of([key[2] for key in keys]),
     }
-    found = session.execute(_KEYS[kind], asked)
+    found = read_rows(session, _KEYS[kind], asked)
     return {(row[0], row[1], row[2]) for row in found}
 
 
@@ -103,7 +104,7 @@ def keep_reports(session: Session, kind: Kind, rows: Sequence[Row]) -> list[bool
 
 def _lock_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> dict[tuple[Any, ...], datetime]:
     whose = {name: sorted({row[name] for row in rows}) for name in kind.whose}
-    return {tuple(row[:-1]): row[-1] for row in session.execute(_LOCKS[kind], whose)}
+    return {tuple(row[:-1]): row[-1] for row in read_rows(session, _LOCKS[kind], whose)}
 
 
 def _lock_statement(kind: Kind) -> Any:
@@ -117,7 +118,7 @@ def _put_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> None:
     names = [column.name for column in table.__table__.columns]
     if is_postgresql(session):
         document = to_json([{name: row[name] for name in names} for row in rows]).decode()
-        put = session.execute(_PUTS[kind], {"rows": document})
+        put = read_rows(session, _PUTS[kind], {"rows": document})
         if len(put.all()) < len(rows):
             raise RacedError(f"cannot put into {table.__tablename__}: another process put a newer one")
         return

@@ -4,13 +4,13 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BindParameter, Boolean, ColumnElement, Dialect, Text, Uuid, bindparam
+from sqlalchemy import BindParameter, Boolean, ColumnElement, Dialect, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 
 def is_postgresql(session: Session) -> bool:
@@ -44,9 +44,13 @@ def array_of(values: Collection[str]) -> str:
 
 
 class _Values(TypeDecorator[Collection[str]]):
-    """Values of a column in one parameter: an array (PostgreSQL), a JSON array (SQLite)."""
+    """Values of a column in one parameter: an array (PostgreSQL), a JSON array (SQLite).
 
-    impl = Text
+    PostgreSQL finds out by itself that the parameter is an array, of the column's type: one that is made by a cast would
+    be made anew for each row that is looked at.
+    """
+
+    impl = NullType
     cache_ok = True
 
     def __init__(self, item: TypeEngine[str]) -> None:
@@ -72,9 +76,8 @@ class _IsOneOf(FunctionElement[bool]):
 
 @compiles(_IsOneOf, "postgresql")
 def _as_any(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = element.clauses
-    kind = "uuid" if isinstance(column.type, Uuid) else "text"
-    return f"{compiler.process(column, **options)} = ANY (CAST({compiler.process(values, **options)} AS {kind}[]))"
+    column, values = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} = ANY ({values})"
 
 
 @compiles(_IsOneOf, "sqlite")

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.history.days import HISTORIES, list_days
 from db.history.dialects import is_postgresql
 from db.models import ProcessReportRow, ProcessSet
+from db.rows import read_rows
 
 _ADVISORY_LOCK = 0x686F6973743033  # "hoist03"
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(:key)")
@@ -21,7 +22,7 @@ _EXCLUDE = text("SELECT pg_advisory_xact_lock(:key)")
 def keep_from_forgetting(session: Session) -> None:
     """To the end of the transaction, nobody whose reports it keeps is deleted."""
     if is_postgresql(session):
-        session.execute(_SHARE, {"key": _ADVISORY_LOCK})
+        read_rows(session, _SHARE, {"key": _ADVISORY_LOCK})
 
 
 def _wait_for_keepers(session: Session) -> None:

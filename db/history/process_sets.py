@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -28,8 +28,7 @@ _HEADER = ("version", "observed_version", "release_id", "unmatched_rules")
 _header_of = attrgetter(*_HEADER)
 
 
-@dataclass(frozen=True, slots=True)
-class SetKey:
+class SetKey(NamedTuple):
     """Which set a report has: whose it is, since when that client is registered, and the hash of what it says.
 
     The hash is this process's own (64 bits, of a few sets of one client): in the database there is a digest.

@@ -39,6 +39,7 @@ from db.models import (
 )
 from db.queries.deploy_tasks import is_going_back
 from db.queries.paging import page_of
+from db.rows import read_rows
 from db.types import IdType
 
 Pair = tuple[str, str]
@@ -72,11 +73,12 @@ def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str
 
     Time alone changes them meanwhile, in another transaction: both would tell of the same.
     """
-    return session.scalars(_LIVE, {**_of(pairs), "types": sorted(types)}).all()
+    ids = [row.id for row in read_rows(session, _LIVE, {**_of(pairs), "types": sorted(types)})]
+    return session.scalars(select(Alert).where(is_one_of(Alert.id, ids))).all() if ids else []
 
 
 _LIVE = (
-    select(Alert)
+    select(Alert.id)
     .where(Alert.resolved_at.is_(None), is_one_of(Alert.type, "types"), _is_in_pairs(Alert))
     .order_by(Alert.id)
     .with_for_update()
@@ -187,7 +189,7 @@ def read_known(
     """What is installed on these pairs, and what was remembered of each one's last judged report of that kind."""
     there: dict[Pair, Installed] = {}
     remembered: dict[Pair, Mapping[str, Any]] = {}
-    rows = session.execute(_KNOWN, {**_of(pairs), "kind": kind})
+    rows = read_rows(session, _KNOWN, {**_of(pairs), "kind": kind})
     for client_id, project_id, version, environment_id, document in rows:
         if version is not None:
             there[(client_id, project_id)] = Installed(version, environment_id, document)

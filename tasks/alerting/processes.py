@@ -1,9 +1,8 @@
 """Process reports, judged: what they say about each rule of the version that is installed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -24,8 +23,7 @@ KIND = "process"
 TYPES = ("process_exit", "process_restart", "process_cpu_high", "process_memory_high")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessesSeen:
+class ProcessesSeen(NamedTuple):
     """A client's newest report about a project, of a version. `at`: when it was made, `received_at`: when it came.
 
     `unmatched_rules`: those that the agent looked for and found nothing of; None: it does not say.

@@ -1,6 +1,6 @@
 """What reports say, as observations that alerts are decided by."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.decisions.alerts import Timing
 
@@ -31,8 +31,7 @@ LOAD_HELD_S = 300.0
 LOAD_KEPT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """One condition of one rule, container or pod (`subject`), as a report shows it; `holds` None: not to be judged."""
 
     type: str

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from agent.wire.processes import ProcessConfig, ProcessInfo
 from tasks.decisions.alerts import Timing
@@ -43,8 +44,7 @@ class ProcessMemory:
     lost: Mapping[str, Lost] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessesFound:
+class ProcessesFound(NamedTuple):
     """What a report shows, made `at`. `looked_for`: the rules that the agent knew when it looked, None: all of them; it
     learns of new ones later. What it did not look for is not judged.
     """

@@ -23,7 +23,7 @@ from tasks.planning.lease import (
     release_leases,
     renew_leases,
 )
-from tasks.planning.telling import Event, tell
+from tasks.planning.telling import Event, tell, was_told_of
 
 FINISHED = ("completed", "failed", "cancelled", "rolled_back")
 """Nothing has run yet: the fleet is looked at before something does."""
@@ -150,6 +150,8 @@ def request_cancel(
     in_flight = counts_of(session, task.id).running or clients_going_back(session, task.id)
     if not _is_under_way(session, task, now) and not in_flight:
         end_unstarted(session, task, f"cancelled by {who}", now)
+        if was_told_of(session, task):
+            tell(session, task, event_of(task.status), task.status, now)
     return task
 
 

@@ -4,6 +4,7 @@ import os
 from datetime import datetime
 from typing import Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import DeployTask, News, Project
@@ -31,10 +32,11 @@ def tell(
     """Have people told; `said`: what happened, in a few words. `flow_run_id`: the run, where the row has it not yet."""
     session.flush()
     project = session.get_one(Project, task.project_id)
+    counts = counts_of(session, task.id)
     where = f" {task.environment}" if task.environment else ""
     what = " ".join(filter(None, (project.name, task.operation, task.version)))
     lines = [
-        _numbers(counts_of(session, task.id)),
+        _numbers(counts),
         task.status_reason,
         f"deploy task {task.id}",
         _link(flow_run_id or task.flow_run_id),
@@ -42,7 +44,7 @@ def tell(
     session.add(
         News(
             event=event,
-            level=LEVELS[event],
+            level=_level(event, counts),
             project_id=task.project_id,
             deploy_task_id=task.id,
             title=f"{what}{where}: {said}"[:300],
@@ -50,6 +52,18 @@ def tell(
             at=now,
         )
     )
+
+
+def was_told_of(session: Session, task: DeployTask) -> bool:
+    """Whether people have heard of it: that it was started, or that it needed a person before that."""
+    told = select(News.id).where(News.deploy_task_id == task.id).limit(1)
+    return task.started_at is not None or session.scalar(told) is not None
+
+
+def _level(event: Event, counts: Counts) -> str:
+    """One that was cancelled is done, however many failed: it has the level of a failed one then."""
+    left_failed = event == "done" and (counts.failed or counts.unknown)
+    return LEVELS["failed" if left_failed else event]
 
 
 def _numbers(counts: Counts) -> str:

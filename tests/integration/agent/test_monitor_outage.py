@@ -92,7 +92,7 @@ def test_thousand_agents_that_come_back_or_start_together_are_no_flood(disk):
     peaks = max(per_second[at] for at in range(90)), max(per_second[at] for at in range(690, 800))
     print(f"peaks: {peaks[0]}/s when they start together, {peaks[1]}/s when they come back")
     assert peaks[0] <= 500
-    assert peaks[1] <= 1000  # of 2,500 that the release API takes
+    assert peaks[1] <= 1000  # one of each agent; what the release API takes is measured in benchmarks/ingest
     assert len(api.got) == len({report["report_id"] for _, _, report in api.got}) >= 12_000
 
 

@@ -3,17 +3,19 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from sqlalchemy import select
 
 from agent.wire.processes import ProcessConfig, Rule
-from db.models import Client, Version
+from db.models import Client, LatestProcessReport, Version
 from db.secrets import sha256_hex
 from tests.agents import AgentProcess
 from tests.builders import create_fleet
-from tests.integration.api.test_notifications import WebHook, hook
+from tests.integration.api.test_notifications import WebHook, hook, told
 from tests.real_processes import Processes, wait_until
 from tests.served_api import serve_api
 
@@ -81,12 +83,14 @@ def test_killed_process_is_told_within_seconds_once_and_its_return_too(
             app = processes.python(SLEEPS, pattern)
             agent.start()
             wait_for_messages(hook, 2 * len(told_after))
+        wait_for_reports(database)
     print(f"told {told_after} s after the kills")
     assert min(told_after) <= TOLD_WITHIN_S
     assert hook.titles == [
         "shop on web-1: process exit (shop)",
         "resolved: shop on web-1: process exit (shop)",
     ] * len(told_after)
+    assert told(database, "process_exit") == [("firing", "ops"), ("resolved", "ops")] * len(told_after)
 
 
 def test_process_that_is_back_within_a_second_is_told_as_one_restart(
@@ -105,8 +109,10 @@ def test_process_that_is_back_within_a_second_is_told_as_one_restart(
                 break
             wait_for_messages(hook, before + 2)  # the machine was too busy: the exit, and its end
             time.sleep(31)
-        time.sleep(3)
+        wait_for_reports(database)
     assert hook.titles[before:] == ["shop on web-1: process restart (shop)"]
+    assert told(database, "process_restart") == [("firing", "ops")]
+    assert told(database, "process_exit") == [("firing", "ops"), ("resolved", "ops")] * (before // 2)
 
 
 def told_after_kill(app, hook: WebHook) -> float:
@@ -124,3 +130,15 @@ def wait_for_messages(hook: WebHook, count: int) -> None:
     while len(hook.messages) < count:
         assert time.monotonic() < deadline, hook.titles
         time.sleep(0.01)
+
+
+def wait_for_reports(database) -> None:
+    """Two more are judged: whatever would be told anew is written by then, if not sent."""
+    for _ in range(2):
+        before = newest_report(database)
+        wait_until(lambda: newest_report(database) > before)  # noqa: B023 (it is called at once)
+
+
+def newest_report(database) -> datetime:
+    with database.read() as session:
+        return session.scalars(select(LatestProcessReport.reported_at)).one()

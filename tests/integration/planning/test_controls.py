@@ -20,6 +20,7 @@ from tasks.planning.controls import (
     wants_run,
 )
 from tasks.planning.lease import release_leases
+from tasks.planning.reconciling import give_up, pause_abandoned
 from tests.builders import NOW, create_fleet, create_installation, create_target, upgrade_request
 
 LATE = NOW + timedelta(seconds=61)
@@ -341,3 +342,56 @@ def test_people_are_told_of_the_start_and_the_end_once(database: Database, task)
         body = session.scalars(select(News.body).where(News.event == "failed")).one()
     assert body.startswith("2 upgraded, 1 failed, 1 unreachable of 4 clients")
     assert f"deploy task {task.id}" in body
+
+
+def _cancel(database: Database, task: DeployTask, now=NOW) -> None:
+    with database.write() as session:
+        request_cancel(session, task, "finish", "ann", now)
+
+
+@pytest.mark.parametrize(
+    ("left", "level"),
+    [("success", "info"), *((left, "critical") for left in ("failed", "unreachable", "unknown", "running"))],
+)
+def test_end_of_a_cancelled_one_has_the_level_of_a_failed_one_where_somebody_failed(
+    database: Database, task, left: str, level: str
+):
+    _begin(database, task)
+    _set(database, task, a="success", b=left)
+    _cancel(database, task)
+    assert _finish(database, task) == "cancelled"
+    assert _told(database)[1:] == [("done", level, "shop update 1.5 prod: cancelled")]
+
+
+@pytest.mark.parametrize(("left", "level"), [("success", "info"), ("failed", "critical")])
+def test_people_who_heard_that_its_run_is_gone_are_told_that_it_was_cancelled(
+    database: Database, task, left: str, level: str
+):
+    _begin(database, task)
+    _set(database, task, a="success", b=left)
+    with database.write() as session:
+        assert pause_abandoned(session, LATE, timedelta()) == [task.id]
+    _cancel(database, task, LATE)
+    assert _told(database)[1:] == [
+        ("needs_person", "warning", "shop update 1.5 prod: its run is gone"),
+        ("done", level, "shop update 1.5 prod: cancelled"),
+    ]
+    with database.read() as session:
+        body = session.scalars(select(News.body).where(News.event == "done")).one()
+    assert body.splitlines()[0].endswith("2 skipped of 4 clients")
+    assert "cancelled by ann" in body
+
+
+def test_people_who_heard_that_it_could_not_begin_are_told_that_it_was_cancelled(database: Database, task):
+    with database.write() as session:
+        give_up(session, task.id, "its flow runs end", NOW)
+    _cancel(database, task)
+    assert [event for event, *_ in _told(database)] == ["needs_person", "done"]
+
+
+def test_cancel_of_one_that_nobody_has_heard_of_is_no_news(database: Database, task):
+    with database.write() as session:
+        other = create_deploy_task(session, task.request, now=NOW, who="ann")
+        give_up(session, other.id, "its flow runs end", NOW)
+    _cancel(database, task)
+    assert [event for event, *_ in _told(database)] == ["needs_person"], "of the other one"
