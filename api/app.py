@@ -73,6 +73,11 @@ def build_app(parts: Parts, tokens: tuple[NamedToken, ...], ingest: Ingest | Non
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # /metrics is ours, and nothing leaves by itself
         lifespan=partial(_live, parts),
     )
     app.state.parts = parts

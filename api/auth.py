@@ -113,18 +113,16 @@ class Authenticator:
         self._database = database
         self._remembered: dict[str, Principal] = {}
 
-    def named(self, token: str) -> Principal | None:
-        """The named token's owner; every token is compared, in constant time."""
-        digest = sha256_hex(token)
+    def named(self, digest: str) -> Principal | None:
+        """The owner of the named token with this SHA-256; every token is compared, in constant time."""
         found = None
         for one in self._tokens:
             if hmac.compare_digest(one.sha256, digest):
                 found = one.principal
         return found
 
-    def agent(self, token: str) -> Principal | None:
+    def agent(self, digest: str) -> Principal | None:
         """The client whose report token it is, the one before the last rotation included while it is good. Reads."""
-        digest = sha256_hex(token)
         with self._database.read() as session:
             client = find_client_by_report_token(session, digest, utc_now())
         if client is None:
@@ -138,11 +136,11 @@ class Authenticator:
         self._remembered[digest] = principal
         return principal
 
-    def remembered(self, token: str) -> Principal | None:
+    def remembered(self, digest: str) -> Principal | None:
         """Whose report token it was when it was seen last, for reports alone: whether it still is, the transaction that
         keeps the report asks the database, for a whole batch at once (api/ingest/fleet.py).
         """
-        return self._remembered.get(sha256_hex(token))
+        return self._remembered.get(digest)
 
 
 def may(principal: Principal, method: str, path: str) -> bool:

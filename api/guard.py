@@ -17,6 +17,7 @@ from api.errors import CHALLENGE, WRONG_CREDENTIALS
 from api.problems import problem_response
 from api.settings import ApiSettings
 from db.errors import DatabaseError
+from db.secrets import sha256_hex
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_REPORT_BYTES = 8 * 1024 * 1024
@@ -98,10 +99,11 @@ class Guard:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > 4096:
             return None
-        known = self._authenticator.named(token) or (
-            self._authenticator.remembered(token) if reports else None
+        digest = sha256_hex(token)
+        known = self._authenticator.named(digest) or (
+            self._authenticator.remembered(digest) if reports else None
         )
-        return known or await to_thread.run_sync(partial(self._authenticator.agent, token))
+        return known or await to_thread.run_sync(partial(self._authenticator.agent, digest))
 
     def _host_is_ours(self, host: str) -> bool:
         name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]

@@ -55,7 +55,7 @@ def read_clients(session: Session, client_ids: Iterable[str]) -> dict[str, Known
     for row in read_rows(session, _CLIENTS, {"clients": sorted(set(client_ids))}):
         client = known.setdefault(row[0], KnownClient(*row[:5]))
         if row[5] is not None:
-            client.targets.append(KnownTarget(*row[5:]))
+            client.targets.append(KnownTarget._make(row[5:]))
     return known
 
 
