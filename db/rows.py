@@ -7,6 +7,8 @@ from sqlalchemy import CursorResult, Executable
 from sqlalchemy.orm import Session
 
 
-def read_rows(session: Session, statement: Executable, parameters: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
+def read_rows(
+    session: Session, statement: Executable, parameters: Mapping[str, Any]
+) -> CursorResult[*tuple[Any, ...]]:
     """The statement's rows, in the session's transaction; what waits in the session is not flushed first."""
     return session.connection().execute(statement, parameters)

@@ -12,13 +12,18 @@ PREFIX = "/prefix"
 PROCESSES, CONTAINERS, PODS = "process-report", "container-report", "pod-report"
 
 
+def problem(detail: str) -> bytes:
+    """What the release API says where it refuses."""
+    return json.dumps({"title": "Refused", "status": 400, "detail": detail}).encode()
+
+
 class ReleaseApi:
     """Answers reports with `status`, or what `statuses` has for their kind, and keeps those that it accepts."""
 
     def __init__(self) -> None:
         self.status = 202
         self.statuses: dict[str, int] = {}
-        self.answer = b'{"detail": "told why"}'
+        self.answer = problem("told why")
         self.reports: list[dict[str, Any]] = []
         self.container_reports: list[dict[str, Any]] = []
         self.pod_reports: list[dict[str, Any]] = []

@@ -87,12 +87,14 @@ class Delivery:
             passed_over = refused.resting(clock())
             while (chosen := await asyncio.to_thread(self._next, passed_over)) is not None:
                 waiting, body = chosen
+                forget = self._spool.remove
                 try:
                     await self._sender.send(waiting.stream, body)
                     self._note_sent(waiting)
                 except PermanentReportError as error:
                     log.error("dropped a report of %s: %s", waiting.stream, error)
                     self._remember(waiting.number, str(error))
+                    forget = self._spool.give_up
                 except TransientReportError as error:
                     if not error.of_its_project:
                         self.last_error = str(error)
@@ -100,7 +102,7 @@ class Delivery:
                     await self._note_refused(waiting.stream, str(error))
                     passed_over.add(waiting.stream)
                     continue
-                await asyncio.to_thread(self._spool.remove, waiting.number)
+                await asyncio.to_thread(forget, waiting.number)
                 if len(self._spool):
                     await asyncio.sleep(self._uniform(SHORTEST_PAUSE_S, LONGEST_PAUSE_S))
             refused.forget_unless(lambda stream: self._spool.count(stream) > 0)

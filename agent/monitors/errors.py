@@ -17,4 +17,4 @@ class TransientReportError(ReportError):
 
 
 class PermanentReportError(ReportError):
-    """The release API refuses this very report: it is dropped, and the reason logged."""
+    """The release API refuses this very report: it is dropped and counted, and the reason logged."""

@@ -7,22 +7,27 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import httpx
+from pydantic import ValidationError
 
 from agent.monitors.errors import PermanentReportError, TransientReportError
 from agent.monitors.spool import CONTAINERS, PODS
 from agent.pem import loading
 from agent.settings import PREFIX
+from agent.wire.problems import Problem
 
 _PROCESSES = "/release/process-report"
 _OTHERS = {CONTAINERS: "/release/container-report", PODS: "/release/pod-report"}
 """By stream; every other one is a project's."""
 _TIMEOUT_S = 20.0
-_KEEP_STATUSES = (401, 403, 404, 408, 429)
-"""Refusals that pass: credentials that are being rotated, what is yet to be registered or a proxy that has lost the
-API, and "later, please"."""
+_KEEP_STATUSES = (401, 403, 404, 408, 421, 429)
+"""Refusals that pass even where the release API says so itself: credentials that are being rotated, what is yet to be registered,
+a name that it is yet to be told of, and "later, please". Any other 4xx of its own is for good; a proxy's is an API that is away."""
 _PROJECT_STATUSES = (403, 404)
 """Of these, the ones that say something about one stream alone: its project is not there yet, or the client is none of its targets.
-Where the release API says so itself: a proxy's bare 404 is an API that is away."""
+Where the release API says so itself."""
+_OF_ALL_STATUSES = (405, 410)
+"""What another server than the release API answers to everything. Its other 4xx may be about one report alone (413: too large for
+a proxy): its stream waits, and no other one behind it."""
 _REASON_CHARACTERS = 300
 
 
@@ -72,9 +77,11 @@ class ReportSender:
             return
         detail = _detail(response)
         reason = f"cannot deliver the report: the release API answered {status}{detail}"
-        if 400 <= status < 500 and status not in _KEEP_STATUSES:
+        by_the_api = bool(detail)
+        if by_the_api and 400 <= status < 500 and status not in _KEEP_STATUSES:
             raise PermanentReportError(reason[:_REASON_CHARACTERS])
-        of_its_project = status in _PROJECT_STATUSES and bool(detail)
+        is_of_the_report = 400 <= status < 500 and status not in _KEEP_STATUSES and status not in _OF_ALL_STATUSES
+        of_its_project = is_of_the_report or (by_the_api and status in _PROJECT_STATUSES)
         raise TransientReportError(reason[:_REASON_CHARACTERS], of_its_project=of_its_project)
 
     async def aclose(self) -> None:
@@ -90,8 +97,8 @@ def _trust(api_url: str, api_ca: Path | None) -> ssl.SSLContext | bool:
 
 
 def _detail(response: httpx.Response) -> str:
+    """What the release API says itself; empty where something else answered: its errors are problems (RFC 9457)."""
     try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
+        return f": {Problem.model_validate_json(response.content).detail}"
+    except ValidationError:
         return ""
-    return f": {detail}" if isinstance(detail, str) else ""

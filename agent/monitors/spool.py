@@ -1,5 +1,6 @@
 """Reports that wait for the release API: files in the order they were made, within a bound; the oldest go first."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -54,6 +55,7 @@ class Spool:
         self._bytes = 0
         self._newest: dict[str, int] = {}
         self._dropped = _read_counts(self._dropped_file)
+        self._counts_are_kept = True
         for waiting in _scan(self._folder):
             self._add(waiting)
         self._next = max(self._waiting, default=0) + 1
@@ -72,7 +74,7 @@ class Spool:
 
     def dropped(self, stream: str) -> int:
         """How many reports of a stream were given up so far, over restarts too: there was no room for them, or they
-        were refused for too long.
+        were refused, for good or for too long.
         """
         return self._dropped[stream]
 
@@ -84,10 +86,13 @@ class Spool:
             try:
                 write_durably(self._folder / waiting.file_name, body)
             except OSError:
+                _clear(self._folder)
                 self._dropped[stream] += 1
+                self._keep_counts()
                 raise
             self._next += 1
             self._add(waiting)
+            self._catch_up_on_counts()
             return waiting.number
 
     def find(self, number: int) -> Waiting | None:
@@ -119,11 +124,21 @@ class Spool:
             return None
 
     def remove(self, number: int) -> None:
-        """Forget a report: it was delivered, or refused for good."""
+        """Forget a report: it was delivered."""
         with self._lock:
             waiting = self._waiting.get(number)
             if waiting is not None:
                 self._remove(waiting)
+                self._catch_up_on_counts()
+
+    def give_up(self, number: int) -> None:
+        """Forget a report that was refused for good, and count it as dropped."""
+        with self._lock:
+            waiting = self._waiting.get(number)
+            if waiting is not None:
+                self._remove(waiting)
+                self._dropped[waiting.stream] += 1
+                self._keep_counts()
 
     def drop(self, stream: str) -> list[int]:
         """Forget all reports of a stream, uncounted; their numbers."""
@@ -192,8 +207,16 @@ class Spool:
     def _keep_counts(self) -> None:
         try:
             write_durably(self._dropped_file, json.dumps(self._dropped).encode())
+            self._counts_are_kept = True
         except OSError as error:
-            log.error("cannot keep the number of dropped reports: %s", error.strerror)
+            if self._counts_are_kept:
+                log.error("cannot keep the number of dropped reports, will try again: %s", error.strerror)
+            self._counts_are_kept = False
+
+    def _catch_up_on_counts(self) -> None:
+        """Where there was no room for them: there may be some now."""
+        if not self._counts_are_kept:
+            self._keep_counts()
 
 
 def _read_counts(path: Path) -> Counter[str]:
@@ -205,6 +228,13 @@ def _read_counts(path: Path) -> Counter[str]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         log.error("cannot read %s, counting anew: %s", path.name, type(error).__name__)
         return Counter()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was left half written: the little room that it takes may be all that there is."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(".*.partial"):
+            path.unlink(missing_ok=True)
 
 
 def _scan(folder: Path) -> list[Waiting]:

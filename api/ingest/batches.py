@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import IntegrityError
+
 from api.errors import TransientApiError
-from db.errors import TransientDatabaseError
+from db.errors import RacedError, TransientDatabaseError
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -23,6 +25,8 @@ MAX_WAITING = 10_000
 """Reports in memory that wait for their turn; one more is answered 503, and its agent spools it."""
 RETRY_AFTER_S = 5
 """So long does it take to write what waits then."""
+_LIVE_ALERT = "uq_alerts_live"
+"""The index that lets an alert live once: reports of what two of a client's selections share may tell of the same."""
 
 
 @dataclass(slots=True)
@@ -101,12 +105,25 @@ class Batches(Generic[Item, Outcome]):
 
     def _outcomes(self, items: Sequence[Item], *, again: bool = True) -> Sequence[Outcome | Exception]:
         try:
-            return self._write(items)
+            return self._write_unless_raced(items)
         except TransientDatabaseError as error:
             # Raced by another process: once more. Not there at all: it is not for any one item of the batch.
-            return self._outcomes(items, again=False) if again else [error] * len(items)
+            if again:
+                return self._outcomes(items, again=False)
+            return self._in_halves(items, error) if isinstance(error, RacedError) else [error] * len(items)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is handed to who waits for it)
-            if len(items) == 1:
-                return [error]
-            middle = len(items) // 2
-            return [*self._outcomes(items[:middle]), *self._outcomes(items[middle:])]
+            return self._in_halves(items, error)
+
+    def _in_halves(self, items: Sequence[Item], error: Exception) -> Sequence[Outcome | Exception]:
+        if len(items) == 1:
+            return [error]
+        middle = len(items) // 2
+        return [*self._outcomes(items[:middle]), *self._outcomes(items[middle:])]
+
+    def _write_unless_raced(self, items: Sequence[Item]) -> Sequence[Outcome | Exception]:
+        try:
+            return self._write(items)
+        except IntegrityError as error:
+            if _LIVE_ALERT not in str(error.orig):
+                raise
+            raise RacedError("cannot keep the reports: another process told of the same alert") from error

@@ -188,7 +188,7 @@ def _reports(figures: FleetFigures, now: datetime) -> Iterable[GaugeMetricFamily
     )
     yield _labelled(
         "hoist_spool_dropped_reports",
-        "Reports that agents gave up: no room, or refused for a day. As they say in their newest report.",
+        "Reports that agents gave up: no room, refused for good, or for a day. As they say in their newest report.",
         ("kind",),
         figures.dropped_reports,
     )

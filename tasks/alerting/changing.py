@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.history.dialects import is_one_of
@@ -82,8 +83,10 @@ def _reported_since(session: Session, alerts: Sequence[Alert]) -> set[str]:
     waiting = [one for one in alerts if one.type == OFFLINE and one.fired_at is None]
     if not waiting:
         return set()
-    newest = newest_reports(session, is_one_of(Client.client_id, [one.client_id or "" for one in waiting]))
-    return {
+    theirs = is_one_of(Client.client_id, [one.client_id or "" for one in waiting])
+    newest = newest_reports(session, theirs)
+    online = set(session.scalars(select(Client.client_id).where(theirs, Client.online.is_(True))))
+    return {one.id for one in waiting if one.client_id in online} | {
         one.id
         for one in waiting
         if (at := newest.get(one.client_id or "")) and at > (one.heard_at or one.since)
@@ -107,7 +110,7 @@ def _apply(change: _Change, place: Place, one: Observed, alert: Alert | None) ->
         _set_timing(alert, one.timing)
         if one.holds:
             alert.message, alert.value, alert.threshold = _said(one, alert), one.value, one.threshold
-        return _change(change, alert, seen)
+        return _change(change, alert, seen, one.timing)
     decision = decide_alert(None, seen, change.now, one.timing)
     if decision.state is None:
         return None
@@ -124,9 +127,11 @@ def _said(one: Observed, alert: Alert) -> str:
     return f"{one.message}\n{last}" if last else one.message
 
 
-def _change(change: _Change, alert: Alert, seen: Observation | None) -> Alert | None:
-    """The alert, or None where it is one no more."""
-    timing = Timing(alert.for_s, alert.keep_firing_s, alert.stale_after_s)
+def _change(
+    change: _Change, alert: Alert, seen: Observation | None, timing: Timing | None = None
+) -> Alert | None:
+    """The alert, or None where it is one no more. `timing`: None: as it was when it was seen last."""
+    timing = timing or Timing(alert.for_s, alert.keep_firing_s, alert.stale_after_s)
     was = AlertState(alert.since, alert.seen_at, alert.held_at, alert.holds, alert.fired_at, alert.heard_at)
     decision = decide_alert(was, seen, change.now, timing)
     if decision.reason is Reason.RESOLVED or decision.state is None:

@@ -79,7 +79,9 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
     # What another version's rules find is not this one's: its monitor is put right by the next heartbeat.
     judged = judging.is_installed(pair, report.version)
     observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=judged)
-    if judged and (live or any(one.holds for one in observed)) and judging.is_deploying(pair, look):
+    if not judged:
+        observed = [one._replace(holds=None) for one in observed]
+    elif (live or any(one.holds for one in observed)) and judging.is_deploying(pair, look):
         observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=False)
     judging.apply(pair, observed, look)
     judging.remember(pair, _document_of(memory))

@@ -18,8 +18,12 @@ def same_image(seen: str, wanted: str) -> bool | None:
 def versions_running(running: Collection[str], images: Mapping[str, str]) -> frozenset[str]:
     """Of which versions these images are; `images`: which version has which.
 
-    What is no version's is a sidecar's where another one is, and else told as it is called. Empty: it isn't said.
+    What is called exactly as a version's image is that version's. Else what is no version's is a sidecar's where another
+    one is, and told as it is called where none is. Empty: it isn't said.
     """
+    exactly = {images[image] for image in running if image in images}
+    if exactly:
+        return frozenset(exactly)
     found = {_version_of(image, images) for image in running}
     versions = {version for version in found if version}
     if versions or _UNSAID in found:
@@ -32,8 +36,6 @@ _UNSAID = ""
 
 def _version_of(seen: str, images: Mapping[str, str]) -> str | None:
     """None: no version's. Unsaid: it may be several versions', or has only a digest, which is in no version's name."""
-    if seen in images:
-        return images[seen]
     same = {version for image, version in images.items() if same_image(seen, image)}
     if len(same) == 1:
         return same.pop()

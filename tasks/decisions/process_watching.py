@@ -20,7 +20,7 @@ from tasks.decisions.observed import (
 Identity = tuple[int, int]
 """pid and start ticks: a reused pid is another process."""
 MISSED_INTERVALS = 3
-BACK_WITHIN = timedelta(seconds=60)
+BACK_WITHIN = timedelta(seconds=90)
 """A rule has several processes, one ends, another is there so soon: a restart, as if nobody had looked in between."""
 
 
@@ -79,8 +79,9 @@ def observe_processes(
         before = memory.roots.get(rule.name, _NONE)
         now = frozenset([_identity(one) for one in mine if one.is_root is not False])
         missed = _missed(memory.lost.get(rule.name), before, now, found.at) if same_release else None
-        anew = missed is not None and bool(now - before) and rule.name not in firing_exits
-        if missed is not None and now and not anew:
+        was_gone = rule.name in firing_exits
+        anew = missed is not None and bool(now - before) and not was_gone
+        if missed is not None and now and not anew and not was_gone:
             lost[rule.name] = missed
         roots[rule.name] = now or before
         known = found.looked_for is None or rule.name in found.looked_for

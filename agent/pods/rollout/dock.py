@@ -38,17 +38,16 @@ class Dock:
                 return None
             raise
 
-    def change(self, seen: Document, metadata: dict[str, Any], spec: dict[str, Any]) -> bool:
-        """Change what was `seen`; False where it is not like that any more, and nothing was changed."""
+    def change(self, seen: Document, metadata: dict[str, Any], spec: dict[str, Any]) -> Document | None:
+        """Change what was `seen`: what it is then; None where it is not like that any more, and nothing was changed."""
         version = {"resourceVersion": seen["metadata"]["resourceVersion"]}
         changes = {"metadata": {**metadata, **version}, **({"spec": spec} if spec else {})}
         try:
-            self._cluster.patch(f"patch {self.words}", self._path, changes)
+            return self._cluster.patch(f"patch {self.words}", self._path, changes)
         except ClusterRefused as refused:
             if refused.status == CONFLICT:
-                return False
+                return None
             raise
-        return True
 
     def pods(self, deployment: Document) -> Listed:
         """All of the Deployment's, of any revision."""

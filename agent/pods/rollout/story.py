@@ -152,7 +152,7 @@ class Rollout:
     def _wait_until_complete(self) -> tuple[Document, int]:
         while True:
             deployment = self._there()
-            if not self._is_mine(deployment) or self._image_of(deployment) != self._config.image:
+            if not self._is_mine(deployment) or not self._is_set_image(deployment):
                 raise StepFailed(f"somebody else changed {self._dock.words} meanwhile")
             verdict = self._judge(deployment)
             if verdict.state == "failed":
@@ -182,8 +182,11 @@ class Rollout:
 
     def _is_to_undo(self, deployment: Document) -> bool:
         """Not where somebody else has set another image meanwhile: `kubectl set image` leaves the annotations there."""
-        images = (self._config.image, self._steps.now.before_image)
-        return self._is_mine(deployment) and self._image_of(deployment) in images
+        is_ours = self._is_set_image(deployment) or self._image_of(deployment) == self._steps.now.before_image
+        return self._is_mine(deployment) and is_ours
+
+    def _is_set_image(self, deployment: Document) -> bool:
+        return self._image_of(deployment) in (self._config.image, self._steps.now.set_image)
 
     def _to_before(self, _deployment: Document) -> tuple[Document, Document]:
         now = self._steps.now
@@ -243,7 +246,9 @@ class Rollout:
             try:
                 metadata, spec = plan(deployment)
                 self._steps.write(stale=failed_at(deployment), changed_at=time.time())
-                if self._patiently(self._dock.change, deployment, metadata, spec):
+                changed = self._patiently(self._dock.change, deployment, metadata, spec)
+                if changed is not None:
+                    self._steps.write(set_image=self._image_of(changed))
                     return
             except ClusterUnavailable:
                 raise

@@ -10,15 +10,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.monitors.delivery import IN_ORDER_UP_TO, REFUSED_KEPT, Delivery
-from agent.monitors.errors import TransientReportError
+from agent.monitors.errors import PermanentReportError, ReportError, TransientReportError
 from agent.monitors.sending import ReportSender
 from agent.monitors.spool import Spool
-from tests.report_receiver import api
+from tests.report_receiver import api, problem
 from tests.simulated_time import simulate
 
 __all__ = ["api"]
 
 HOUR_S = 3600.0
+NOT_THE_API = (b"", b"<html>nothing here</html>", b'{"detail": "Method Not Allowed"}', b"[1]")
+"""What a proxy, a static site or another application answers."""
 
 
 class RefusingSender:
@@ -180,16 +182,67 @@ async def test_what_waits_for_a_release_api_that_is_away_gets_as_old_as_it_may(t
     assert (len(spool), spool.dropped("api")) == (4, 0)
 
 
+async def _error_of(api, status, answer):
+    """What a sender raises that is told so."""
+    api.status, api.answer = status, answer
+    sender = ReportSender(api.url, "token")
+    with pytest.raises(ReportError) as caught:
+        await sender.send("shop", b"{}")
+    await sender.aclose()
+    return caught.value
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_only_the_release_api_itself_refuses_a_project(api, status):
-    api.status = status
-    sender, found = ReportSender(api.url, "token"), []
-    for api.answer in (b'{"detail": "there is no project shop"}', b"<html>nothing here</html>"):
-        with pytest.raises(TransientReportError) as caught:
-            await sender.send("shop", b"{}")
-        found.append(caught.value.of_its_project)
+    answers = (problem("there is no project shop"), *NOT_THE_API)
+    found = [await _error_of(api, status, answer) for answer in answers]
+    assert all(isinstance(error, TransientReportError) for error in found), found
+    assert [error.of_its_project for error in found] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("status", [400, 405, 409, 410, 413, 422])
+async def test_only_the_release_api_itself_refuses_a_report_for_good(api, status):
+    assert isinstance(await _error_of(api, status, problem("too bad")), PermanentReportError)
+    for answer in NOT_THE_API:
+        error = await _error_of(api, status, answer)
+        assert isinstance(error, TransientReportError), (answer, error)
+        assert error.of_its_project == (status not in (405, 410)), answer  # it may be about this one alone
+
+
+async def test_name_that_the_release_api_is_yet_to_be_told_of_keeps_everything_waiting(api):
+    for answer in (problem("cannot answer for that Host"), *NOT_THE_API):
+        error = await _error_of(api, 421, answer)
+        assert isinstance(error, TransientReportError), (answer, error)
+        assert not error.of_its_project, answer
+
+
+@pytest.mark.parametrize("status", [400, 405, 410, 413, 421])
+async def test_address_that_leads_elsewhere_for_a_while_loses_no_report(api, tmp_path, status):
+    spool, sender = Spool(tmp_path), ReportSender(api.url, "token")
+    for number in range(4):
+        spool.append("shop", b'{"report_id": "%d"}' % number)
+    api.status, api.answer = status, b"<html>nothing here</html>"
+    delivery = Delivery(spool, sender, lambda _low, _high: 0.0)
+    with contextlib.suppress(TransientReportError):
+        await delivery.flush()
+    assert (len(spool), spool.dropped("shop"), api.reports) == (4, 0, [])
+    api.status = 202
+    await delivery.flush()
     await sender.aclose()
-    assert found == [True, False]
+    assert [report["report_id"] for report in api.reports] == ["0", "1", "2", "3"]
+
+
+async def test_report_that_is_refused_for_good_is_counted_over_restarts(api, tmp_path):
+    spool, sender = Spool(tmp_path), ReportSender(api.url, "token")
+    number = spool.append("shop", b"{}")
+    spool.append("blog", b"{}")
+    api.status, api.answer = 422, problem("too bad")
+    delivery = Delivery(spool, sender, lambda _low, _high: 0.0)
+    await delivery.flush()
+    await sender.aclose()
+    assert (len(spool), spool.dropped("shop"), spool.dropped("blog")) == (0, 1, 1)
+    assert "422: too bad" in (delivery.refusal(number) or "")
+    assert Spool(tmp_path).dropped("shop") == 1
 
 
 async def test_release_api_that_is_away_keeps_everything_waiting_in_order(tmp_path):

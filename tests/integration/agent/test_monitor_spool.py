@@ -1,12 +1,17 @@
 """The spool on disk and its delivery."""
 
 import asyncio
+import contextlib
+import os
+import subprocess
 
 import pytest
 
 from agent.monitors.delivery import Delivery
 from agent.monitors.errors import PermanentReportError, TransientReportError
 from agent.monitors.spool import Spool
+
+SMALL_DISK_BYTES = 64 * 1024
 
 
 class Api:
@@ -32,6 +37,19 @@ def bodies(spool):
         found.append(oldest[1])
         spool.remove(oldest[0].number)
     return found
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, which is full soon."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        reason = "cannot mount a file system: run the tests as root (sudo make test)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 def test_reports_come_back_in_order_after_a_restart(tmp_path):
@@ -100,6 +118,45 @@ def test_report_that_cannot_be_written_is_counted(tmp_path):
     with pytest.raises(OSError):
         spool.append("shop", b"1")
     assert (spool.dropped("shop"), len(spool)) == (1, 0)
+    assert Spool(tmp_path).dropped("shop") == 1
+
+
+def free(root):
+    return os.statvfs(root).f_bavail
+
+
+def fill(root):
+    """Leave no room."""
+    with contextlib.suppress(OSError), (root / "filler").open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    assert free(root) == 0
+
+
+def test_report_that_takes_the_last_room_leaves_some_for_the_count(small_disk):
+    spool = Spool(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        spool.append("shop", b"1" * 2 * SMALL_DISK_BYTES)
+    assert Spool(small_disk).dropped("shop") == 1
+
+
+@pytest.mark.parametrize("chance", ["delivered", "kept"])
+def test_count_that_had_no_room_is_kept_as_soon_as_there_is_some(small_disk, caplog, chance):
+    spool = Spool(small_disk)
+    number = spool.append("shop", b"1")
+    fill(small_disk)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            spool.append("shop", b"2")
+    assert not (small_disk / "spool-dropped.json").exists()
+    if chance == "delivered":
+        spool.remove(number)
+    else:
+        (small_disk / "filler").unlink()
+        spool.append("shop", b"3")
+    assert Spool(small_disk).dropped("shop") == 2
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["cannot keep the number of dropped reports, will try again: No space left on device"]
 
 
 def test_files_are_for_the_owner_alone(tmp_path):

@@ -241,9 +241,12 @@ def test_what_a_deployment_did_is_no_alert_when_it_is_told_after_its_end(
     assert [one["type"] for one in alerts(operator)] == ["process_restart"], "after its end it is one"
 
 
-def test_report_of_another_version_s_rules_tells_no_exit(operator, served, agent, fleet):
+def test_report_of_another_version_s_rules_tells_nothing(operator, served, agent, fleet):
     """The monitor could not be put right yet: the rule `shop` looks for something else there."""
+    with served.database.write() as session:
+        watch(session, alert_on_high_cpu=50, alert_for_s=0)
     say(agent, fleet, process())
+    say(agent, fleet, process(cpu_percent=99), version="1.3")
     say(agent, fleet, version="1.3")
     say(agent, fleet, process(200), version="1.3")
     assert raised(served) == []
@@ -279,10 +282,11 @@ def test_alert_names_what_was_deployed_there_last(operator, served, agent, fleet
 def test_restart_is_over_by_itself(operator, served, agent, fleet):
     say(agent, fleet, process())
     say(agent, fleet, process(200))
+    say(agent, fleet, process(300))
     assert [one["type"] for one in alerts(operator, status="firing")] == ["process_restart"]
     with served.database.write() as session:
         alert = session.query(Alert).one()
-        assert alert.due_at == alert.held_at + timedelta(minutes=5)
+        assert alert.due_at == alert.held_at + timedelta(minutes=5), "after the last one"
         apply_time(session, alert.due_at)
     assert alerts(operator, status="firing") == []
 

@@ -33,7 +33,7 @@ def names(watch):
 class Cut:
     """Has the pod `old` until its first watch is over, then `new` in its place.
 
-    That watch lasts `lasted_s`, and `away_s` pass until the next one; `sign`: at its end it has a bookmark, or has ended well
+    That watch lasts `lasted_s`, and `away_s` pass until the next one, which is tried in vain once; `sign`: at its end it has a bookmark, or has ended well
     instead of being cut. What is answered once the next one is there, before its first line, is in `at_once`.
     """
 
@@ -55,6 +55,7 @@ class Cut:
         self.watches += 1
         if self.watches == 2:
             self.now += self._away_s
+            raise ClusterUnavailable("away")
         self._version = dict(query)["resourceVersion"]
         yield self
 
@@ -108,6 +109,40 @@ def test_watch_that_was_cut_for_a_moment_goes_on(cut):
     try:
         wait_until(lambda: names(watch) == {"old"})
         cluster.over.set()
+        wait_until(lambda: names(watch) == {"new"})
+        assert cluster.lists == 1
+    finally:
+        watch.stop()
+
+
+class SlowToAnswer:
+    """Takes six seconds to answer a watch, with what has changed meanwhile."""
+
+    def __init__(self):
+        self.now, self.lists, self.done = 1000.0, 0, threading.Event()
+        self.watch = PodWatch(self, Selection(), clock=lambda: self.now)
+
+    def get(self, *_asked):
+        self.lists += 1
+        return {"items": [pod("old", "7")], "metadata": {"resourceVersion": "7"}}
+
+    @contextmanager
+    def stream(self, *_asked):
+        self.now += 6
+        yield self
+
+    def __iter__(self):
+        yield from MISSED["7"]
+        assert self.done.wait(60)
+
+    def shutdown(self):
+        self.done.set()
+
+
+def test_watch_that_takes_long_to_be_answered_is_not_begun_anew():
+    cluster = SlowToAnswer()
+    watch = cluster.watch.start()
+    try:
         wait_until(lambda: names(watch) == {"new"})
         assert cluster.lists == 1
     finally:

@@ -120,6 +120,15 @@ def test_return_of_what_people_know_is_gone_is_no_restart():
     assert seen([process()], [], [process(200)], firing={"shop"}) == QUIET
 
 
+def test_return_one_by_one_of_what_people_know_is_gone_is_no_restart():
+    memory = ProcessMemory()
+    both, one, others = [process(), process(200)], [process(300)], [process(300), process(400)]
+    for second, processes, firing in ((0, both, ()), (1, [], ()), (9, one, ("shop",)), (12, others, ())):
+        found = ProcessesFound(T0 + timedelta(seconds=second), processes, "t-1")
+        observed, memory = observe_processes(CONFIG, found, memory, firing_exits=firing)
+        assert [each.holds for each in observed if each.type == "process_restart"] == [False], second
+
+
 def test_nothing_is_said_of_exits_where_they_are_no_alert():
     assert seen([process()], [], config=CONFIG.model_copy(update={"alert_on_exit": False})) == {}
 
