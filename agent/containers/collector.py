@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_INTERVAL_S = 0.25
 """Between the two looks at a container that was never looked at: a collection that is asked for once has its CPU too. It
-is waited for once for each run of a container, and not longer for many of them."""
+is waited for once for each run of a container, and not longer for many of them; not where what has changed is more urgent."""
 INSPECT_WITHIN_S = 15.0
 """A slow engine is not asked about thousands of containers one after the other: the next collection goes on from here."""
 
@@ -47,11 +47,16 @@ class ContainerCollector:
         self._lock = threading.Lock()
 
     def collect(
-        self, prefixes: Sequence[str] = (), *, everything: bool = False, measured: bool = True
+        self,
+        prefixes: Sequence[str] = (),
+        *,
+        everything: bool = False,
+        measured: bool = True,
+        urgent: bool = False,
     ) -> CollectedContainers:
         """Those that a prefix covers, oldest first; without prefixes, or with `everything`, all of them.
 
-        Raises EngineUnavailable.
+        `urgent`: the CPU of what was never looked at is not waited for, and null. Raises EngineUnavailable.
         """
         of_prefix = Prefixes(prefixes)
         with self._lock, self._engine.api() as api, errors_as_unavailable():
@@ -62,7 +67,7 @@ class ContainerCollector:
             if prefixes and not everything:
                 matched = [(one, prefix) for one, prefix in matched if prefix is not None]
             known = self._known(api, [one for one, _ in matched])
-            figures = self._measure(known) if measured else {}
+            figures = self._measure(known, urgent=urgent) if measured else {}
         infos = [
             describe(one, known[one["Id"]][1], figures.get(one["Id"]), prefix)
             for one, prefix in matched
@@ -105,11 +110,11 @@ class ContainerCollector:
                 self._details[listed["Id"]] = known
         return known
 
-    def _measure(self, known: dict[str, tuple[Listed, Detail]]) -> dict[str, Figures]:
+    def _measure(self, known: dict[str, tuple[Listed, Detail]], *, urgent: bool) -> dict[str, Figures]:
         running = [(one, detail) for one, detail in known.values() if detail.pid]
         found = self._look(running)
         fresh = [(one, detail) for one, detail in running if _is_first(found.get(one["Id"]))]
-        if fresh and self._first_interval_s:
+        if fresh and self._first_interval_s and not urgent:
             time.sleep(self._first_interval_s)  # in a thread of its own: CPU is measured between two samples
             found |= self._look(fresh)
         return found

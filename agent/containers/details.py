@@ -16,9 +16,13 @@ _FRACTION = re.compile(r"\.(\d+)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """`key`: what was listed when it was inspected. `pid` 0: it doesn't run."""
+    """`key`: what was listed when it was inspected. `pid` 0: it doesn't run.
+
+    `state`: the list's comes a tenth of a second after the event of a start or an end, and this is no older.
+    """
 
     key: tuple[str, ...]
+    state: str
     pid: int
     started_at: datetime | None
     restart_count: int | None
@@ -53,13 +57,15 @@ def inspect(api: "APIClient", listed: dict[str, Any], cgroups: Cgroups | None) -
     except docker.errors.APIError as error:
         if "client version" in str(error):
             raise  # not about the container: see Engine.api
-        return Detail(("removing",), 0, None, None, None, None)  # on its way out: asked again next time
+        # On its way out: asked again next time.
+        return Detail(("removing",), str(listed.get("State", "")), 0, None, None, None, None)
     state = seen["State"]
     # One that waits for its next restart is "running" too, to the engine.
     running = bool(state.get("Running")) and not state.get("Restarting")
     pid = int(state.get("Pid") or 0) if running else 0
     detail = Detail(
         key=key_of(listed),
+        state=str(state.get("Status") or listed.get("State", "")),
         pid=pid,
         started_at=as_time(state.get("StartedAt")),
         restart_count=int(seen.get("RestartCount") or 0),

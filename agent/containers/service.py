@@ -65,13 +65,14 @@ class Containers:
             counts=count_by_prefix(request.prefixes, collected.containers),
         )
 
-    async def submit(self) -> datetime:
+    async def submit(self, *, urgent: bool = False) -> datetime:
         """Spool a report of everything on the host and wake the delivery; when it was made.
 
+        `urgent`: something has changed, and the CPU of what was never looked at is not waited for.
         Raises EngineUnavailable (nothing is reported then), Refused (409, 507).
         """
         delivery = needed_delivery(self._delivery)
-        collected = await self.collect(ContainerCollectRequest(all=True))
+        collected = await self._collections.ask(partial(self._collector.collect, urgent=urgent))
         at = collected.collected_at or datetime.now(UTC)
         dropped = self._spool.dropped(CONTAINERS)
         report = make_container_report(collected, client_id=self._client_id, at=at, dropped=dropped)

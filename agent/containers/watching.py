@@ -53,9 +53,9 @@ class ContainerWatch:
         self._tasks, self._looking, self._interval_s = [], None, None
         self.last_error = None
 
-    async def _look(self, _look: Look) -> bool:
+    async def _look(self, look: Look) -> bool:
         try:
-            self.last_report_at = await self._containers.submit()
+            self.last_report_at = await self._containers.submit(urgent=look.followed or not look.by_interval)
             self.last_error = None
         except Refused as refused:
             if self.last_error is None:

@@ -117,6 +117,18 @@ def test_first_collection_looks_twice_so_that_it_has_cpu_too(docker_engine, run)
     assert wait_until(lambda: _by_name(unhurried)["busy"].cpu_percent) > 20
 
 
+def test_urgent_collection_waits_for_no_cpu_and_the_next_one_has_it(docker_engine, run):
+    run("busy", environment={"BURN": "1"})
+    collector = ContainerCollector(Engine(docker_engine.url), first_interval_s=20)
+    begun = time.monotonic()
+    [found] = collector.collect(urgent=True).containers
+    assert time.monotonic() - begun < 20
+    assert found.cpu_percent is None
+    assert found.memory_usage, "only CPU takes two looks"
+    again = wait_until(lambda: collector.collect(urgent=True).containers[0].cpu_percent)
+    assert again > 20
+
+
 def _ended_as(one: ContainerInfo) -> tuple[str, int | None]:
     return one.state, one.exit_code
 

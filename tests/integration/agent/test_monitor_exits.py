@@ -22,8 +22,10 @@ from tests.report_receiver import api
 
 __all__ = ["api"]
 
-SOON_S = 3.0
-"""An exit is reported within a second; a busy machine is given more."""
+WITHIN_S, TRIES = 1.0, 4
+"""An exit is reported within a second; a busy machine gets more than one try."""
+BUSY_S = 3.0
+"""So much more does a busy machine get for what takes several seconds."""
 
 
 @pytest.fixture
@@ -66,23 +68,31 @@ def pids(report):
     return [process["pid"] for process in report["processes"]]
 
 
+def wants_a_try(*took_s):
+    """Whether one of these was never quick enough yet, and may be tried again."""
+    return any(not each or (min(each) > WITHIN_S and len(each) < TRIES) for each in took_s)
+
+
 async def test_killed_process_is_reported_within_a_second_and_so_is_its_return(api, monitors, processes):
     web = processes.named("hoist-shop-web")
     await monitors.put("shop", put("hoist-shop-web"))
     await until(lambda: api.reports)
-    begun = time.monotonic()
-    kill(web)
-    gone = await until(lambda: next((r for r in api.reports if r["unmatched_rules"]), None))
-    took_s = time.monotonic() - begun
-    print(f"an exit was reported after {took_s * 1000:.0f} ms")
-    assert took_s < SOON_S
-    assert (gone["unmatched_rules"], gone["processes"]) == (["hoist-shop-web"], [])
-    begun, again = time.monotonic(), processes.named("hoist-shop-web")
-    back = await until(lambda: next((r for r in api.reports if again.pid in pids(r)), None))
-    print(f"the return was reported after {(time.monotonic() - begun) * 1000:.0f} ms")
-    assert time.monotonic() - begun < 5 + SOON_S
-    assert back["unmatched_rules"] == []
-    kill(again)  # the new one is watched, too
+    exits_s, returns_s = [], []
+    while wants_a_try(exits_s, returns_s):
+        had, begun = len(api.reports), time.monotonic()
+        kill(web)
+        gone = await until(lambda: next((r for r in api.reports[had:] if r["unmatched_rules"]), None))  # noqa: B023
+        exits_s.append(time.monotonic() - begun)
+        assert (gone["unmatched_rules"], gone["processes"]) == (["hoist-shop-web"], [])
+        begun, web = time.monotonic(), processes.named("hoist-shop-web")
+        back = await until(lambda: next((r for r in api.reports if web.pid in pids(r)), None))  # noqa: B023
+        returns_s.append(time.monotonic() - begun)
+        assert back["unmatched_rules"] == []
+    print(f"exits were reported after {exits_s} s, returns after {returns_s} s")
+    assert min(exits_s) <= WITHIN_S
+    assert min(returns_s) <= WITHIN_S
+    assert max(returns_s) < 5 + BUSY_S
+    kill(web)  # the new one is watched, too
     await until(lambda: api.reports[-1]["unmatched_rules"])
 
 
@@ -124,18 +134,22 @@ async def test_crash_loop_makes_a_bounded_number_of_reports(api, monitors, proce
 
 
 async def test_slow_probe_does_not_keep_an_exit_waiting(api, monitors, processes):
-    web = processes.named("hoist-shop-web")
-    probe = {"type": "command", "command": "sleep 8 && echo 1.0", "timeout_s": 10}
-    await monitors.put(
-        "shop", put("hoist-shop-web").model_copy(update={"version_probe": VersionProbe(**probe)})
-    )
-    await asyncio.sleep(2)
-    assert api.reports == []  # it waits for the probe
-    begun = time.monotonic()
-    kill(web)
-    await until(lambda: api.reports)
-    assert time.monotonic() - begun < SOON_S
-    assert api.reports[0]["unmatched_rules"] == ["hoist-shop-web"]
+    probe = VersionProbe(type="command", command="sleep 8 && echo 1.0", timeout_s=10)
+    took_s = []
+    while wants_a_try(took_s):
+        api.reports.clear()
+        web = processes.named("hoist-shop-web")
+        await monitors.put("shop", put("hoist-shop-web").model_copy(update={"version_probe": probe}))
+        await asyncio.sleep(2)
+        assert api.reports == []  # it waits for the probe
+        begun = time.monotonic()
+        kill(web)
+        await until(lambda: api.reports)
+        took_s.append(time.monotonic() - begun)
+        assert api.reports[0]["unmatched_rules"] == ["hoist-shop-web"]
+        await monitors.delete("shop")
+    print(f"exits during a probe were reported after {took_s} s")
+    assert min(took_s) <= WITHIN_S
 
 
 async def test_without_pidfd_processes_are_asked_every_second(processes):
@@ -201,7 +215,7 @@ def test_killed_agent_goes_on_after_its_restart_and_tells_what_ended_meanwhile(t
         begun = time.monotonic()
         wait_until(lambda: api.reports[-1]["unmatched_rules"])
         print(f"after a restart it was reported within {time.monotonic() - begun:.1f} s")
-        assert time.monotonic() - begun < 3 + SOON_S
+        assert time.monotonic() - begun < 3 + BUSY_S
         again = processes.named("hoist-shop-web")
         # Nothing ended while this agent ran: the return is seen at the interval, or when the monitor is put anew.
         assert agent.http.put("/v1/monitors/shop", json=body).status_code == 200
