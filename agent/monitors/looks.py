@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent.monitors.schedule import next_tick
 
-GATHER_S = 1.05
+GATHER_S = 0.05
 """From what was noticed to the look: whole groups end together, and a parent reaps its child meanwhile."""
 CONFIRM_S = 0.95
 """From the first look on: a second after the end, and before the release API, which waits for a second from the first

@@ -80,7 +80,9 @@ class ReportSender:
         by_the_api = bool(detail)
         if by_the_api and 400 <= status < 500 and status not in _KEEP_STATUSES:
             raise PermanentReportError(reason[:_REASON_CHARACTERS])
-        is_of_the_report = 400 <= status < 500 and status not in _KEEP_STATUSES and status not in _OF_ALL_STATUSES
+        is_of_the_report = (
+            400 <= status < 500 and status not in _KEEP_STATUSES and status not in _OF_ALL_STATUSES
+        )
         of_its_project = is_of_the_report or (by_the_api and status in _PROJECT_STATUSES)
         raise TransientReportError(reason[:_REASON_CHARACTERS], of_its_project=of_its_project)
 
