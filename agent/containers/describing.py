@@ -39,7 +39,7 @@ def describe(
 ) -> ContainerInfo:
     """What is known of a container; its measurements are null without `figures`."""
     labels = listed.get("Labels") or {}
-    status, state = str(listed.get("Status", ""))[:200], str(listed.get("State", ""))
+    status, state = str(listed.get("Status", ""))[:200], detail.state
     info = ContainerInfo(
         container_id=listed["Id"],
         container_name=name_of(listed)[:253],
