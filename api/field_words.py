@@ -41,7 +41,7 @@ WORDS: Mapping[str, str] = {
     "detach_process": "Whether scripts outlive the agent.",
     "docker_version": "The engine's; null where there is none.",
     "driver": "Where the output goes.",
-    "dropped_reports": "Reports that the agent has had to give up so far: its spool was full, or they were refused for a day.",
+    "dropped_reports": "Reports that the agent has had to give up so far: its spool was full, or they were refused, for good or for a day.",
     "enabled": "Off: always open.",
     "end_time": "HH:MM; before the start, it is the next day.",
     "ends_at": "When it is over; in the future.",

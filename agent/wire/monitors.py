@@ -33,7 +33,7 @@ class PutMonitor(MutatingRequest):
 
 
 class Monitor(Answer):
-    """A monitor as it stands; `spooled` reports wait for the release API, `dropped` ones were given up: the spool was full, or they were refused for a day."""
+    """A monitor as it stands; `spooled` reports wait for the release API, `dropped` ones were given up: the spool was full, or they were refused, for good or for a day."""
 
     project_id: str
     version: str
