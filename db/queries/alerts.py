@@ -1,10 +1,9 @@
 """Alerts, and what they are judged by."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -16,9 +15,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     exists,
-    literal_column,
     null,
-    or_,
     select,
     type_coerce,
     union_all,
@@ -29,23 +26,18 @@ from db.history.dialects import insert_into, is_one_of
 from db.models import (
     Alert,
     AlertMemory,
-    DeployResult,
-    DeployTask,
     Installation,
     LatestContainerReport,
     LatestPodReport,
     Silence,
     Version,
 )
-from db.queries.deploy_tasks import is_going_back
 from db.queries.paging import page_of
 from db.rows import read_rows
 from db.types import IdType
 
 Pair = tuple[str, str]
 """A client's id and a project's."""
-UNDER_WAY = ("running", "canary", "rolling_back")
-LEFT_ALONE = timedelta(hours=2)
 
 
 def _of(pairs: Collection[Pair]) -> dict[str, list[str]]:
@@ -98,80 +90,6 @@ def put_memories(session: Session, kind: str, documents: Mapping[Pair, Mapping[s
     session.execute(
         insert.on_conflict_do_update(index_elements=key, set_={"document": insert.excluded.document}), rows
     )
-
-
-def deploying_pairs(session: Session, client_ids: Collection[str], now: datetime) -> set[Pair]:
-    """The pairs of these clients that a deploy task is at work on now, forward or back.
-
-    A run that is gone, or was cancelled, leaves scripts that go on: they count for two hours from their start.
-    """
-    under_way = DeployTask.status.in_(UNDER_WAY) & or_(DeployResult.status == "running", is_going_back())
-    left_alone = or_(
-        (DeployResult.status == "running") & (DeployResult.started_at > now - LEFT_ALONE),
-        is_going_back(since=now - LEFT_ALONE),
-    )
-    query = (
-        select(DeployResult.client_id, DeployTask.project_id)
-        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-        .where(_may_be_under_way(), or_(under_way, left_alone), is_one_of(DeployResult.client_id, client_ids))
-    )
-    return {(client_id, project_id) for client_id, project_id in session.execute(query)}
-
-
-def _may_be_under_way() -> ColumnElement[bool]:
-    # In the words of its index (MAY_BE_UNDER_WAY), which a parameter would hide from the planner.
-    return or_(DeployResult.status == literal_column("'running'"), DeployResult.rollback.is_not(None))
-
-
-def ended_deployments(
-    session: Session, client_ids: Collection[str], since: datetime
-) -> dict[Pair, list[tuple[datetime, datetime]]]:
-    """From when to when deploy tasks were at work on these clients, forward or back, of those that ended after `since`."""
-    query = (
-        select(
-            DeployResult.client_id,
-            DeployTask.project_id,
-            DeployResult.started_at,
-            DeployResult.finished_at,
-            DeployResult.rollback,
-        )
-        .join(DeployTask, DeployTask.id == DeployResult.deploy_task_id)
-        .where(
-            is_one_of(DeployResult.client_id, client_ids),
-            or_(DeployResult.finished_at >= since, DeployResult.rollback.is_not(None)),
-        )
-    )
-    found: dict[Pair, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for client_id, project_id, started_at, finished_at, rollback in session.execute(query):
-        times = [(started_at, finished_at)]
-        if rollback is not None:
-            times.append((rollback.started_at, rollback.finished_at))
-        found[(client_id, project_id)].extend(
-            (began, ended) for began, ended in times if began is not None and ended is not None
-        )
-    return found
-
-
-def last_deployed(session: Session, client_id: str, project_id: str) -> tuple[str, str] | None:
-    """The deploy task that changed the client last, and the version that it brought, or brought back."""
-    query = (
-        select(DeployTask.id, DeployTask.version, DeployResult.status, DeployResult.rollback)
-        .join(DeployResult, DeployResult.deploy_task_id == DeployTask.id)
-        .where(
-            DeployTask.project_id == project_id,
-            DeployResult.client_id == client_id,
-            DeployResult.finished_at.is_not(None),
-            DeployResult.ran.is_not(False),
-            DeployResult.status != "skipped",
-        )
-        .order_by(DeployResult.finished_at.desc())
-        .limit(1)
-    )
-    row = session.execute(query).first()
-    if row is None:
-        return None
-    version = row.rollback.to_version if row.status == "rolled_back" and row.rollback else row.version
-    return row.id, version or "its previous version"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from db.history.dialects import is_one_of
 from db.models import Alert, Client, News
-from db.queries.alerts import due_alerts, fingerprint_of, last_deployed
+from db.queries.alerts import due_alerts, fingerprint_of
 from db.queries.clients import newest_reports
+from db.queries.deployments import last_deployed
 from db.queries.news import look_again_at
 from tasks.decisions.alerts import AlertState, Observation, Reason, Timing, decide_alert, due_at
 from tasks.decisions.client_watching import OFFLINE
@@ -72,14 +73,15 @@ def apply_time(session: Session, now: datetime) -> int:
     A client that has reported since it was found offline is not offline: nobody is told that it is.
     """
     alerts, change = due_alerts(session, now), _Change(session, now, now)
-    back = _reported_since(session, alerts)
+    back = _who_is_back(session, alerts)
     for alert in alerts:
         _change(change, alert, Observation(now, False) if alert.id in back else None)
     _tell(change)
     return len(alerts)
 
 
-def _reported_since(session: Session, alerts: Sequence[Alert]) -> set[str]:
+def _who_is_back(session: Session, alerts: Sequence[Alert]) -> set[str]:
+    """The ids of those that wait for a client that is there again."""
     waiting = [one for one in alerts if one.type == OFFLINE and one.fired_at is None]
     if not waiting:
         return set()

@@ -10,14 +10,8 @@ from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig
 from db.models import Alert, Client, Environment, Project, utc_now
-from db.queries.alerts import (
-    Pair,
-    deploying_pairs,
-    ended_deployments,
-    live_alerts,
-    put_memories,
-    read_known,
-)
+from db.queries.alerts import Pair, live_alerts, put_memories, read_known
+from db.queries.deployments import deploying_pairs, ended_deployments
 from tasks.alerting.changing import Look, Place, apply_observations
 from tasks.decisions.alerts import STALE_AFTER_S
 from tasks.decisions.observed import Observed

@@ -76,10 +76,9 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
     pair, seen, look = report.pair, report.seen, Look(report.at, report.received_at)
     live, before = judging.live(pair), _memory_of(judging.memory(pair))
     exits = {one.subject for one in live if one.type == "process_exit" and one.fired_at}
-    # What another version's rules find is not this one's: its monitor is put right by the next heartbeat.
-    judged = judging.is_installed(pair, report.version)
-    observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=judged)
-    if not judged:
+    observed, memory = observe_processes(config, seen, before, firing_exits=exits)
+    if not judging.is_installed(pair, report.version):
+        # What another version's rules find is not this one's: its monitor is put right by the next heartbeat.
         observed = [one._replace(holds=None) for one in observed]
     elif (live or any(one.holds for one in observed)) and judging.is_deploying(pair, look):
         observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=False)

@@ -66,7 +66,7 @@ def observe_processes(
     """Every condition of every rule, and what to remember.
 
     `firing_exits`: rules whose exit people know of; their return is no restart. `judged`: False where a deploy task is at
-    work on the client, which ends and starts processes as it likes, or the report is of another version.
+    work on the client, which ends and starts processes as it likes.
     """
     observed: list[Observed] = []
     roots: dict[str, frozenset[Identity]] = {}

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import Alert, Client, Project
-from db.queries.alerts import Pair, deploying_pairs
+from db.queries.alerts import Pair
+from db.queries.deployments import deploying_pairs
 from tasks.alerting.changing import Look, Place, apply_observations, end_alert
 from tasks.decisions.alerts import Timing
 from tasks.decisions.drift import ALERTS

@@ -21,8 +21,8 @@ from db.models import (
     Project,
     Version,
 )
-from db.queries.alerts import deploying_pairs
 from db.queries.clients import newest_reports, received_at
+from db.queries.deployments import deploying_pairs
 from db.secrets import SecretBox
 from tasks.decisions.asking import Expected, Heard, Said, is_reporting, order_of, why_ask
 from tasks.monitors import make_monitor

@@ -19,7 +19,7 @@ from db.models import (
     Version,
     utc_now,
 )
-from db.queries.alerts import deploying_pairs
+from db.queries.deployments import deploying_pairs
 from flows.heartbeat import heartbeat
 from flows.upgrade import upgrade
 from tasks.fleet import heartbeat as round_of
