@@ -41,6 +41,7 @@ def judge_process_reports(session: Session, accepted: Sequence[Accepted[ProcessR
             one.reported_at,
             one.received_at,
             one.report.unmatched_rules if "unmatched_rules" in one.report.model_fields_set else None,
+            one.said,
         )
         for one in accepted
         if one.newest and one.project_id is not None

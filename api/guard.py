@@ -1,19 +1,19 @@
 """What every request passes before anything reads it: the Host header, the token, the role, the body's size."""
 
-import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
 from anyio import to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import REPORT_PATHS, Authenticator, Principal, may
 from api.errors import CHALLENGE, WRONG_CREDENTIALS
+from api.patience import Patience
 from api.problems import problem_response
 from api.settings import ApiSettings
 from db.errors import DatabaseError
@@ -24,6 +24,7 @@ MAX_REPORT_BYTES = 8 * 1024 * 1024
 MAX_DRAINED_BYTES = 32 * 1024 * 1024
 BODY_TIMEOUT_S = 60.0
 PUBLIC_PATHS = frozenset({"/", "/docs", "/healthz", "/readyz", "/openapi.json"})
+_Headers = Mapping[bytes, bytes]
 
 
 class Guard:
@@ -40,6 +41,7 @@ class Guard:
         self._authenticator = authenticator
         self._names = _own_names(settings)
         self._count = count
+        self._patience = Patience(BODY_TIMEOUT_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with what is wrong."""
@@ -47,10 +49,11 @@ class Guard:
             await self.app(scope, receive, send)
             return
         send = self._counted(scope["method"], scope["path"], send)
-        refusal = await self._refusal(scope)
+        headers = dict(reversed(scope["headers"]))  # the first of several counts
+        refusal = await self._refusal(scope, headers)
         if refusal is None:
             try:
-                body = await _read_body(scope, receive)
+                body = await self._read_body(scope, headers, receive)
             except ClientDisconnect:
                 return  # half a body is no request, and nobody waits for an answer
             if isinstance(body, bytes):
@@ -68,9 +71,8 @@ class Guard:
 
         return counted
 
-    async def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if not self._host_is_ours(headers.get("host", "")):
+    async def _refusal(self, scope: Scope, headers: _Headers) -> Response | None:
+        if not self._host_is_ours(headers.get(b"host", b"").decode("latin-1")):
             return problem_response(421, "cannot answer for that Host: see HOIST_API_ALLOWED_HOSTS")
         if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
             return problem_response(422, "cannot accept the address: it must not contain a NUL character")
@@ -79,10 +81,11 @@ class Guard:
             return None
         return await self._authorize(scope, headers)
 
-    async def _authorize(self, scope: Scope, headers: Headers) -> Response | None:
+    async def _authorize(self, scope: Scope, headers: _Headers) -> Response | None:
         try:
             reports = scope["method"] == "POST" and scope["path"] in REPORT_PATHS
-            principal = await self._principal(headers.get("authorization", ""), reports=reports)
+            token = headers.get(b"authorization", b"").decode("latin-1")
+            principal = await self._principal(token, reports=reports)
         except DatabaseError:
             return problem_response(
                 503, "cannot check the token: the database can't be reached", part="database"
@@ -105,6 +108,25 @@ class Guard:
         )
         return known or await to_thread.run_sync(partial(self._authenticator.agent, digest))
 
+    async def _read_body(self, scope: Scope, headers: _Headers, receive: Receive) -> bytes | Response:
+        limit = MAX_REPORT_BYTES if scope["path"] in REPORT_PATHS else MAX_BODY_BYTES
+        length = headers.get(b"content-length", b"0")
+        announced = int(length) if length.isdigit() and len(length) < 19 else MAX_DRAINED_BYTES + 1
+        if announced > limit and (b"expect" in headers or announced > MAX_DRAINED_BYTES):
+            return _too_large(limit)
+        try:
+            body = await self._patience.wait_for(_collect(receive, limit))
+        except TimeoutError:
+            return problem_response(
+                408, "cannot read the body: it took too long", headers={"Connection": "close"}
+            )
+        if body is None:
+            return _too_large(limit)
+        if body and headers.get(b"content-type") != b"application/json":
+            # Callers that forget to say so send JSON too: there is nothing else that a body could be.
+            MutableHeaders(scope=scope)["content-type"] = "application/json"
+        return body
+
     def _host_is_ours(self, host: str) -> bool:
         name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
         return name.lower() in self._names or _is_address(name)
@@ -125,30 +147,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes | Response:
-    limit = MAX_REPORT_BYTES if scope["path"] in REPORT_PATHS else MAX_BODY_BYTES
-    headers = Headers(scope=scope)
-    length = headers.get("content-length", "0")
-    announced = (
-        int(length) if length.isascii() and length.isdigit() and len(length) < 19 else MAX_DRAINED_BYTES + 1
-    )
-    if announced > limit and ("expect" in headers or announced > MAX_DRAINED_BYTES):
-        return _too_large(limit)
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await _collect(receive, limit)
-    except TimeoutError:
-        return problem_response(
-            408, "cannot read the body: it took too long", headers={"Connection": "close"}
-        )
-    if body is None:
-        return _too_large(limit)
-    if body and headers.get("content-type") != "application/json":
-        # Callers that forget to say so send JSON too: there is nothing else that a body could be.
-        MutableHeaders(scope=scope)["content-type"] = "application/json"
-    return body
-
-
 async def _collect(receive: Receive, limit: int) -> bytes | None:
     """The body; None for too large a one, which is read on for a while, so that the caller gets to see the answer.
 
@@ -159,13 +157,16 @@ async def _collect(receive: Receive, limit: int) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        chunk = message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         seen += len(chunk)
+        if seen > MAX_DRAINED_BYTES or (seen > limit and not more):
+            return None
+        if not (body or more):
+            return chunk  # in one piece, as most are
         if seen <= limit:
             body += chunk
-        if seen > MAX_DRAINED_BYTES or (seen > limit and not message.get("more_body", False)):
-            return None
-        if not message.get("more_body", False):
+        if not more:
             return bytes(body)
 
 

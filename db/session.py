@@ -32,6 +32,7 @@ def make_engine(url: str) -> Engine:
         "pool_size": POOL_SIZE,
         "max_overflow": MAX_OVERFLOW,
         "pool_timeout": BUSY_TIMEOUT_S,
+        "pool_use_lifo": True,  # the connection that was used last is the one that has everything prepared
         "hide_parameters": True,  # an error's text is logged: scripts and environments are no business of a log
     }
     if parsed.get_backend_name() == "sqlite":

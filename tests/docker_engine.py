@@ -4,11 +4,12 @@ import fcntl
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,13 @@ class DockerEngine:
 
     def suspend(self) -> None:
         """SIGSTOP: an engine that takes connections and answers nothing."""
-        os.kill(self._process.pid, 19)
+        os.kill(self._process.pid, signal.SIGSTOP)
+        # It has stopped once one of its threads has seen the signal: the others answer until then.
+        wait_until(lambda: set(_thread_states(self._process.pid)) == {"T"})
 
     def resume(self) -> None:
         """SIGCONT."""
-        os.kill(self._process.pid, 18)
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL: its containers run on, with nobody who knows of them."""
@@ -165,6 +168,13 @@ def application() -> Path:
         subprocess.run(["gcc", "-O2", "-static", "-o", partial, source], check=True)
         partial.replace(target)
     return target
+
+
+def _thread_states(pid: int) -> Iterator[str]:
+    """A letter for each of its threads, as `ps` has them: proc(5), stat."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.fixture(scope="session")

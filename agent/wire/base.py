@@ -30,9 +30,8 @@ def _rfc3339(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-UtcDatetime = Annotated[
-    AwareDatetime, AfterValidator(_utc), PlainSerializer(_rfc3339, return_type=str, when_used="json")
-]
+WRITTEN_IN_UTC = PlainSerializer(_rfc3339, return_type=str, when_used="json")
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), WRITTEN_IN_UTC]
 """An aware time, kept and written in UTC (RFC 3339)."""
 
 

@@ -46,13 +46,16 @@ class Incoming(Generic[Report]):
 
 
 class Accepted(NamedTuple, Generic[Report]):
-    """A report that is being kept, no repetition. `newest`: no newer one was known when its turn came."""
+    """A report that is being kept, no repetition. `newest`: no newer one was known when its turn came. `said`: a hash of
+    everything that it says and that is no measurement, where there is one.
+    """
 
     report: Report
     project_id: str | None
     reported_at: datetime
     received_at: datetime
     newest: bool
+    said: int | None = None
 
 
 Outcome = ReportAccepted | Exception

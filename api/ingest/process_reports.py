@@ -109,6 +109,7 @@ def _keep(
             one.incoming.reported_at,
             one.incoming.received_at,
             wins,
+            one.set_key.said,
         )
         for one, wins in zip(reports, newest, strict=True)
     ]

@@ -124,9 +124,8 @@ class Ingest:
 
     def count(self, kind: str, outcomes: Iterable[Outcome]) -> None:
         """Count what is committed. What is refused is counted where it is answered."""
-        for one in outcomes:
-            if isinstance(one, ReportAccepted):
-                self._metrics.reports(kind).count_kept(duplicate=one.duplicate)
+        kept = [one.duplicate for one in outcomes if isinstance(one, ReportAccepted)]
+        self._metrics.reports(kind).count_kept(kept.count(False), duplicates=kept.count(True))
 
     def _store_containers(
         self, session: Session, batch: Sequence[Incoming[ContainerReport]]

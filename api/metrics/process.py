@@ -49,9 +49,10 @@ class ReportMetrics:
         for one in waited_s:
             self.wait_s.observe(one)
 
-    def count_kept(self, *, duplicate: bool) -> None:
-        """One more report is in the database, or was there before."""
-        (self.duplicate if duplicate else self.ingested).inc()
+    def count_kept(self, new: int, *, duplicates: int) -> None:
+        """So many more reports are in the database, and so many were there before."""
+        self.ingested.inc(new)
+        self.duplicate.inc(duplicates)
 
 
 class ProcessMetrics:

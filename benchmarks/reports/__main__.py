@@ -2,6 +2,7 @@
 
 `python -m benchmarks.reports [--reports 1000000]`. Peers, on the same reports: a JSONB row each (DISTINCT ON for the newest,
 DELETE and VACUUM for the old), and a JSON row each in SQLite. PostgreSQL is a cluster of its own, durable.
+Then what a container and a pod report add to the history, beside a JSONB row each of 20 containers.
 """
 
 import argparse
@@ -19,10 +20,11 @@ from typing import Any
 import psycopg
 from pydantic_core import to_json
 
+from agent.wire.containers import ContainerInfo
 from benchmarks.ingest.__main__ import cluster, fleet_database, plain
 from benchmarks.ingest.fleet import CLIENTS, client_name, make_report
 from benchmarks.results import at_most, write_results
-from db.history.batches import PROCESSES, keep_reports
+from db.history.batches import CONTAINERS, PODS, PROCESSES, Kind, keep_reports
 from db.history.copying import copy_rows
 from db.history.days import drop_days, make_days
 from db.history.process_sets import WantedSet, key_of, put_sets
@@ -35,6 +37,7 @@ from tests.postgres import PostgresCluster
 DROPPED = 100_000
 SAMPLE = 20_000
 ROUNDS = 7
+CONTAINERS_EACH = 20
 DAY = date(2026, 1, 1)
 AT = datetime(2026, 1, 1, 0, 0, tzinfo=UTC)
 TARGETS = {"latest_ms": 50, "bytes_per_report": 400, "drop_ms": 52}
@@ -82,7 +85,7 @@ def fill(database: Database, reports: Reports, total: int) -> None:
     for day in days:
         for first in range(0, per_day, 10_000):
             with database.write() as session:
-                copy_rows(session, PROCESSES.history, reports.rows(first, 10_000, day))
+                copy_rows(session, PROCESSES.history, reports.rows(first, min(10_000, per_day - first), day))
     with database.write() as session:
         keep_reports(session, PROCESSES, reports.rows(per_day - CLIENTS, CLIENTS, days[-1]))
 
@@ -202,12 +205,76 @@ def measure(server: PostgresCluster, total: int) -> dict[str, Any]:
     }
 
 
+def measure_whole_reports(server: PostgresCluster) -> dict[str, Any]:
+    """Bytes that a report of all containers, or of a selection's pods, adds to the history, with its index."""
+    with (
+        fleet_database(server) as (url, project_id),
+        psycopg.connect(plain(url), autocommit=True) as connection,
+    ):
+        database = open_database(url)
+        make_days(database, [DAY])
+        rows = Reports(database, project_id).rows(0, SAMPLE, DAY)
+
+        def bytes_per_row(kind: Kind) -> int:
+            with database.write() as session:
+                copy_rows(session, kind.history, rows)
+            return round(size_of(connection, f"^{kind.history.__tablename__}_{DAY:%Y%m%d}$") / SAMPLE)
+
+        containers, pods = bytes_per_row(CONTAINERS), bytes_per_row(PODS)
+        database.close()
+        peer = peer_bytes_per_container_report(connection)
+    return {
+        "bytes_per_container_report": {"hoist": containers, "jsonb_row": peer},
+        "bytes_per_pod_report": {"hoist": pods},
+    }
+
+
+def peer_bytes_per_container_report(connection: "psycopg.Connection[Any]") -> int:
+    connection.execute(
+        "CREATE TABLE peer_container_reports (client_id text, report_id text, reported_at timestamptz, "
+        "containers jsonb, PRIMARY KEY (client_id, report_id))"
+    )
+    connection.execute("CREATE INDEX ON peer_container_reports (client_id, reported_at DESC)")
+    chance = random.Random(7)
+    documents = [to_json(make_containers(chance), exclude_none=True).decode() for _ in range(CLIENTS)]
+    with connection.cursor() as cursor, cursor.copy("COPY peer_container_reports FROM STDIN") as copy:
+        for number in range(SAMPLE):
+            at = AT + timedelta(minutes=number // CLIENTS)
+            copy.write_row((client_name(number % CLIENTS), new_id(), at, documents[number % CLIENTS]))
+    return round(size_of(connection, "^peer_container_reports$") / SAMPLE)
+
+
+def make_containers(chance: random.Random) -> list[ContainerInfo]:
+    """What an engine has, with all that an agent says of it."""
+    return [
+        ContainerInfo(
+            container_id=chance.randbytes(32).hex(),
+            container_name=f"shop-prod-{number}",
+            image="registry.example/shop:1.4",
+            status="Up 2 hours",
+            state="running",
+            created_at=AT,
+            started_at=AT,
+            cpu_percent=round(chance.uniform(0, 100), 1),
+            memory_usage=chance.randrange(2**30),
+            memory_limit=2**30,
+            memory_percent=round(chance.uniform(0, 100), 2),
+            network_rx=chance.randrange(2**32),
+            network_tx=chance.randrange(2**32),
+            restart_count=0,
+            image_id="sha256:" + chance.randbytes(32).hex(),
+            version="1.4",
+        )
+        for number in range(CONTAINERS_EACH)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--reports", type=int, default=1_000_000)
     total = parser.parse_args().reports
     with cluster() as server:
-        figures = measure(server, total)
+        figures = {**measure(server, total), **measure_whole_reports(server)}
     write_results("reports", {**figures, "targets_met": _targets_met(figures)})
 
 
@@ -215,20 +282,18 @@ def _targets_met(figures: dict[str, Any]) -> dict[str, Any]:
     latest = dict(figures["latest_report_of_1000_clients_ms"])
     size = dict(figures["bytes_per_report_with_indexes_and_sets"])
     dropped = figures["drop_old_reports"]
-    return {
+    met = {
         "newest reports of 1,000 clients": at_most(
             latest.pop("hoist"), TARGETS["latest_ms"], "ms", peers=latest
         ),
         "bytes per report of 10 processes": at_most(
             size.pop("hoist"), TARGETS["bytes_per_report"], "bytes", peers=size
         ),
-        "dropping 100,000 old reports": at_most(
-            dropped["hoist_partition_of_100000"]["ms"],
-            TARGETS["drop_ms"],
-            "ms",
-            peers={"DELETE and VACUUM": dropped["delete_and_vacuum_100000"]["ms"]},
-        ),
     }
+    if ours := dropped.get("hoist_partition_of_100000"):  # of a million
+        peers = {"DELETE and VACUUM": dropped["delete_and_vacuum_100000"]["ms"]}
+        met["dropping 100,000 old reports"] = at_most(ours["ms"], TARGETS["drop_ms"], "ms", peers=peers)
+    return met
 
 
 if __name__ == "__main__":

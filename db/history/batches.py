@@ -64,8 +64,7 @@ def _known_keys(session: Session, kind: Kind, keys: Sequence[ReportKey]) -> set[
         "clients": array_of([key[1] for key in keys]),
         "keys": array_of([key[2] for key in keys]),
     }
-    found = read_rows(session, _KEYS[kind], asked)
-    return {(row[0], row[1], row[2]) for row in found}
+    return {(row[0], row[1], row[2]) for row in read_rows(session, _KEYS[kind], asked)}
 
 
 def _keys_statement(kind: Kind) -> Any:
@@ -119,7 +118,7 @@ def _put_newest(session: Session, kind: Kind, rows: Sequence[Row]) -> None:
     if is_postgresql(session):
         document = to_json([{name: row[name] for name in names} for row in rows]).decode()
         put = read_rows(session, _PUTS[kind], {"rows": document})
-        if len(put.all()) < len(rows):
+        if len(put) < len(rows):
             raise RacedError(f"cannot put into {table.__tablename__}: another process put a newer one")
         return
     insert = insert_into(session, table)

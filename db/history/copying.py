@@ -39,7 +39,10 @@ def copy_rows(session: Session, table: Any, rows: Sequence[Row]) -> None:
         return
     statement = f"COPY {table.__tablename__} ({', '.join(names)}) FROM STDIN"
     # In the key's order, so that two processes that add the same rows never wait for each other.
-    lines = ["\t".join([_field(row[name]) for name in names]) for row in sorted(rows, key=_key_of)]
+    lines = [
+        "\t".join([_FORMATS[type(value := row[name])](value) for name in names])
+        for row in sorted(rows, key=_key_of)
+    ]
     text = "\n".join(lines) + "\n"
     connection = cast("psycopg.Connection", session.connection().connection.driver_connection)
     try:
@@ -51,16 +54,8 @@ def copy_rows(session: Session, table: Any, rows: Sequence[Row]) -> None:
         raise TransientDatabaseError(f"cannot add to {table.__tablename__}: {error}") from error
 
 
-def _field(value: Any) -> str:
-    return _FORMATS.get(type(value), _json)(value)
-
-
 def _text(value: str) -> str:
     return value.translate(_ESCAPES) if _ESCAPED.search(value) else value  # most have none
-
-
-def _json(value: Any) -> str:
-    return _text(to_json(value).decode())
 
 
 def _reals(numbers: list[float | None]) -> str:
@@ -82,7 +77,6 @@ _FORMATS: dict[type, Callable[[Any], str]] = {
     NoneType: lambda _: r"\N",
     str: _text,
     int: str,
-    bool: str,  # PostgreSQL reads True
     list: _reals,
     date: date.isoformat,
     datetime: datetime.isoformat,

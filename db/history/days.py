@@ -21,6 +21,7 @@ HISTORIES: tuple[History, ...] = (ProcessReportRow, ContainerReportRow, PodRepor
 AHEAD = timedelta(days=2)
 """So far are days made ahead: an API that is away for a day makes none of its agents wait."""
 LOCK_WAIT_MS = 2000
+_A_DAY = timedelta(days=1)
 _ADVISORY_LOCK = 0x686F6973743032  # "hoist02": who makes days holds it
 _LISTED = text(
     "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
@@ -39,7 +40,7 @@ def day_of(reported_at: datetime, now: datetime, oldest: date) -> date:
 
     What is older than the history counts to its oldest day, what is ahead to tomorrow.
     """
-    tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
+    tomorrow = now.astimezone(UTC).date() + _A_DAY
     return max(oldest, min(reported_at.astimezone(UTC).date(), tomorrow))
 
 

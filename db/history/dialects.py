@@ -39,7 +39,10 @@ def array_of(values: Collection[str]) -> str:
 
     https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     """
-    inside = '","'.join([one.replace("\\", r"\\").replace('"', r"\"") for one in values])
+    said = "".join(values)
+    if "\\" in said or '"' in said:  # most have none
+        values = [one.replace("\\", r"\\").replace('"', r"\"") for one in values]
+    inside = '","'.join(values)
     return '{"' + inside + '"}' if values else "{}"
 
 

@@ -13,24 +13,11 @@ from db.models.base import Base
 from db.types import DocumentType, IdType, UtcDateTime
 
 
-class ReportedPods:
-    """What both tables keep of a report: the pods of a selection, as the agent said it.
+class PodReportRow(Base):
+    """That there was a report, for as long as history is kept: what finds its repetition, and when it was.
 
-    `selection_key`: 128 bits of the hash of `namespace` and `label_selector`; None: of all namespaces, with any labels.
-    `truncated`: some of the selection's are left out.
+    The same `report_id` of a client is one report. What it said is not kept, as with containers.
     """
-
-    selection_key: Mapped[str] = mapped_column(IdType)
-    namespace: Mapped[str | None] = mapped_column(String(63))
-    label_selector: Mapped[str | None] = mapped_column(Text)
-    truncated: Mapped[bool] = mapped_column(Boolean)
-    pods: Mapped[tuple[PodInfo, ...]] = mapped_column(DocumentType(tuple[PodInfo, ...]))
-    reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-class PodReportRow(ReportedPods, Base):
-    """Every report, for as long as history is kept. The same `report_id` of a client is one report."""
 
     __tablename__ = "pod_reports"
     __table_args__ = ({"postgresql_partition_by": "RANGE (day)"},)
@@ -38,11 +25,15 @@ class PodReportRow(ReportedPods, Base):
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     report_key: Mapped[str] = mapped_column(IdType, primary_key=True)
+    reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class LatestPodReport(ReportedPods, Base):
-    """The newest report (by `reported_at`) of each client and selection.
+class LatestPodReport(Base):
+    """The newest report (by `reported_at`) of each client and selection: the selection's pods, as the agent said it.
 
+    `selection_key`: 128 bits of the hash of `namespace` and `label_selector`; None: of all namespaces, with any labels.
+    `truncated`: some of the selection's are left out.
     `dropped_reports`: how many of all selections' the agent's spool had to drop so far, as it says itself.
     """
 
@@ -52,4 +43,10 @@ class LatestPodReport(ReportedPods, Base):
         String(63), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True
     )
     selection_key: Mapped[str] = mapped_column(IdType, primary_key=True)
+    namespace: Mapped[str | None] = mapped_column(String(63))
+    label_selector: Mapped[str | None] = mapped_column(Text)
+    truncated: Mapped[bool] = mapped_column(Boolean)
+    pods: Mapped[tuple[PodInfo, ...]] = mapped_column(DocumentType(tuple[PodInfo, ...]))
+    reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     dropped_reports: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

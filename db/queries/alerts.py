@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import from_json
 from sqlalchemy import (
     ColumnElement,
     String,
@@ -65,7 +64,7 @@ def live_alerts(session: Session, pairs: Collection[Pair], types: Collection[str
 
     Time alone changes them meanwhile, in another transaction: both would tell of the same.
     """
-    ids = [row.id for row in read_rows(session, _LIVE, {**_of(pairs), "types": sorted(types)})]
+    ids = [row[0] for row in read_rows(session, _LIVE, {**_of(pairs), "types": sorted(types)})]
     return session.scalars(select(Alert).where(is_one_of(Alert.id, ids))).all() if ids else []
 
 
@@ -103,16 +102,16 @@ class Installed:
 
 def read_known(
     session: Session, pairs: Collection[Pair], kind: str
-) -> tuple[dict[Pair, Installed], dict[Pair, Mapping[str, Any]]]:
-    """What is installed on these pairs, and what was remembered of each one's last judged report of that kind."""
+) -> tuple[dict[Pair, Installed], dict[Pair, str]]:
+    """What is installed on these pairs, and, as JSON, what was remembered of each one's last judged report of that kind."""
     there: dict[Pair, Installed] = {}
-    remembered: dict[Pair, Mapping[str, Any]] = {}
+    remembered: dict[Pair, str] = {}
     rows = read_rows(session, _KNOWN, {**_of(pairs), "kind": kind})
     for client_id, project_id, version, environment_id, document in rows:
         if version is not None:
             there[(client_id, project_id)] = Installed(version, environment_id, document)
         else:
-            remembered[(client_id, project_id)] = from_json(document)
+            remembered[(client_id, project_id)] = document
     return there, remembered
 
 

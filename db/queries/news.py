@@ -11,9 +11,9 @@ from db.models import Delivery, News
 
 CLAIM = timedelta(minutes=2)
 """How long a sender has for what it took up; then another may take it."""
-_NAMESPACE = 0x6E657773
-"""Of the advisory locks on channels."""
-_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:channel))")
+_CHANNELS, _ROUTING = 0x6E657773, 0x6E657774
+"""Of the advisory locks on channels, and of the one on giving news to them."""
+_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:name))")
 
 
 def is_anything_due(session: Session, now: datetime) -> bool:
@@ -32,7 +32,10 @@ def channels_due(session: Session, now: datetime) -> set[str]:
 
 
 def unrouted(session: Session, now: datetime, limit: int = 500) -> Sequence[News]:
-    """News that no channel has been given, in order; what is postponed, or in another sender's hand, is passed over."""
+    """News that no channel has been given, in order, without what is postponed. Who asks is alone until the transaction's
+    end: two that share what waits would make two groups of it.
+    """
+    _lock(session, _ROUTING)
     query = select(News).where(_is_unrouted(now)).order_by(News.id).limit(limit)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
@@ -101,8 +104,7 @@ def claim(
 
     Nothing before the channel may be sent to, nor before its last message is `group` old.
     """
-    if session.get_bind().dialect.name == "postgresql":  # on SQLite who writes is alone
-        session.execute(_LOCK, {"namespace": _NAMESPACE, "channel": channel})
+    _lock(session, _CHANNELS, channel)
     last = last_sent(session, channel)
     if channel not in channels_due(session, now) or (last is not None and now - last < group):
         return []
@@ -119,6 +121,11 @@ def claim(
         delivery.next_at = now + CLAIM
         found.append((delivery.id, news))
     return found
+
+
+def _lock(session: Session, namespace: int, name: str = "") -> None:
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite who writes is alone
+        session.execute(_LOCK, {"namespace": namespace, "name": name})
 
 
 def mark_sent(session: Session, delivery_ids: Sequence[str], now: datetime) -> None:

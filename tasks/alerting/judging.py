@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig
@@ -32,7 +33,8 @@ class Judging:
         self._pairs = pairs
         self._client_ids = {client_id for client_id, _ in pairs}
         self._since = since
-        self.installed, self._memories = read_known(session, pairs, kind)
+        self.installed, self._documents = read_known(session, pairs, kind)
+        self._memories: dict[Pair, Mapping[str, Any]] = {}
         self._learned: dict[Pair, dict[str, Any]] = {}
         self._live: dict[Pair, list[Alert]] = defaultdict(list)
         for alert in live_alerts(session, pairs, types):
@@ -103,14 +105,25 @@ class Judging:
             environment.name if environment is not None else None,
         )
 
+    def basis(self, pair: Pair) -> tuple[str | None, str | None]:
+        """The documents that the pair is judged by, as they are kept: its version's `process_config`, its memory."""
+        there = self.installed.get(pair)
+        return (there.process_config if there is not None else None, self._documents.get(pair))
+
     def memory(self, pair: Pair) -> Mapping[str, Any]:
         """What was remembered."""
-        return self._memories.get(pair, {})
+        if pair not in self._memories:
+            document = self._documents.get(pair)
+            if document is None:
+                return {}
+            self._memories[pair] = from_json(document)
+        return self._memories[pair]
 
     def remember(self, pair: Pair, document: dict[str, Any]) -> None:
         """Keep it for the next report."""
-        if self._memories.get(pair) != document:
+        if self.memory(pair) != document or pair not in self._memories:
             self._memories[pair] = self._learned[pair] = document
+            self._documents.pop(pair, None)
 
     def keep(self) -> None:
         """Write down what is remembered, once all of the batch is judged."""

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from agent.wire.processes import ProcessConfig, ProcessInfo
 from db.queries.alerts import Pair
+from tasks.alerting.calm import Basis, CalmPairs
 from tasks.alerting.changing import Look
 from tasks.alerting.judging import Judging
 from tasks.decisions.process_watching import (
@@ -16,17 +17,20 @@ from tasks.decisions.process_watching import (
     Lost,
     ProcessesFound,
     ProcessMemory,
+    is_moderate,
     observe_processes,
 )
 
 KIND = "process"
 TYPES = ("process_exit", "process_restart", "process_cpu_high", "process_memory_high")
+_CALM = CalmPairs()
 
 
 class ProcessesSeen(NamedTuple):
     """A client's newest report about a project, of a version. `at`: when it was made, `received_at`: when it came.
 
-    `unmatched_rules`: those that the agent looked for and found nothing of; None: it does not say.
+    `unmatched_rules`: those that the agent looked for and found nothing of; None: it does not say. `said`: a hash of
+    everything in it that is no measurement; None: not known.
     """
 
     client_id: str
@@ -37,6 +41,7 @@ class ProcessesSeen(NamedTuple):
     at: datetime
     received_at: datetime
     unmatched_rules: Sequence[str] | None = None
+    said: int | None = None
 
     @property
     def pair(self) -> Pair:
@@ -63,7 +68,7 @@ def judge_processes(session: Session, reports: Sequence[ProcessesSeen]) -> None:
     judging = Judging(session, [one.pair for one in reports], KIND, TYPES, since=since)
     for report in reports:
         config = judging.config(report.pair)
-        if _is_fresh(report, config):
+        if _is_fresh(report, config) and not _is_calm(judging, report, config):
             _judge(judging, report, config)
     judging.keep()
 
@@ -77,13 +82,33 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
     live, before = judging.live(pair), _memory_of(judging.memory(pair))
     exits = {one.subject for one in live if one.type == "process_exit" and one.fired_at}
     observed, memory = observe_processes(config, seen, before, firing_exits=exits)
+    raised = any(one.holds for one in observed)
     if not judging.is_installed(pair, report.version):
         # What another version's rules find is not this one's: its monitor is put right by the next heartbeat.
         observed = [one._replace(holds=None) for one in observed]
-    elif (live or any(one.holds for one in observed)) and judging.is_deploying(pair, look):
+    elif (live or raised) and judging.is_deploying(pair, look):
         observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=False)
     judging.apply(pair, observed, look)
-    judging.remember(pair, _document_of(memory))
+    document = _document_of(memory)
+    if not raised and not memory.lost and document == judging.memory(pair):
+        _CALM.learn(pair, _basis_of(judging, report))
+    judging.remember(pair, document)
+
+
+def _is_calm(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> bool:
+    """Whether judging it would change nothing: it says what the one before it said, which changed nothing either."""
+    return (
+        not judging.live(report.pair)
+        and _CALM.knows(report.pair, _basis_of(judging, report))
+        and is_moderate(config, report.processes)
+    )
+
+
+def _basis_of(judging: Judging, report: ProcessesSeen) -> Basis | None:
+    config, memory = judging.basis(report.pair)
+    if report.said is None or memory is None:
+        return None
+    return Basis(report.said, report.unmatched_rules, config, memory)
 
 
 def _memory_of(document: Mapping[str, Any]) -> ProcessMemory:

@@ -93,6 +93,19 @@ def observe_processes(
     return observed, ProcessMemory(found.release_id, roots, lost)
 
 
+def is_moderate(config: ProcessConfig, processes: Sequence[ProcessInfo]) -> bool:
+    """Whether nothing that is measured says anything: no process is over a limit, and none is a zombie."""
+    cpu, memory = config.alert_on_high_cpu, config.alert_on_high_mem
+    for one in processes:
+        if (
+            one.status == "zombie"
+            or (cpu is not None and one.cpu_percent is not None and one.cpu_percent > cpu)
+            or (memory is not None and one.memory_pct is not None and one.memory_pct > memory)
+        ):
+            return False
+    return True
+
+
 _NONE: frozenset[Identity] = frozenset()
 
 

@@ -61,9 +61,8 @@ def reports(database):
             )
             session.flush()
             session.add(ProcessReportRow(**said, **key, set_id=number, statuses=""))
-            session.add(ContainerReportRow(**said, **key, containers=()))
-            pods = {"selection_key": key["report_key"], "truncated": False, "pods": ()}
-            session.add(PodReportRow(**said, **key, **pods))
+            session.add(ContainerReportRow(**said, **key))
+            session.add(PodReportRow(**said, **key))
             if days == max(AGES):
                 newest = {"project_id": project.id, "set_id": number, "statuses": ""}
                 session.add(LatestProcessReport(**said, **newest))

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,14 +15,16 @@ from agent.wire.naming import ContainerNaming
 from db import schema
 from db.__main__ import main
 from db.errors import PermanentDatabaseError
+from db.history.days import make_days
 from db.models import Base, Environment, LatestProcessReport, Project
 from db.models.reports import ProcessSet
 from db.queries.reports import list_latest_reports
-from db.session import make_engine
+from db.session import Database, make_engine
 from tests.builders import NOW, create_environment, create_fleet, create_project
 
 ROOT = Path(__file__).parents[3]
 PROJECT = "01900000-0000-7000-8000-000000000001"
+KEPT = {"day", "client_id", "report_key", "reported_at", "received_at"}
 
 
 @pytest.fixture
@@ -115,6 +118,53 @@ def test_newest_reports_are_carried_over_both_ways(engine: Engine):
         ("sleeping", 20.25),
         ("zombie", 3.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "document", "said"),
+    [
+        ("container_reports", "containers", {}),
+        ("pod_reports", "pods", {"selection_key": PROJECT, "truncated": True}),
+    ],
+)
+def test_history_keeps_its_reports_when_their_documents_go_and_come(engine: Engine, table, document, said):
+    schema.upgrade(engine, "0014_deployments_under_way")
+    make_days(Database(engine), [NOW.date()])
+    was = described(engine, table)
+    add_report(engine, table, 1, **said, **{document: "[{}]"})
+    schema.upgrade(engine)
+    add_report(engine, table, 2)
+    kept = read_reports(engine, table)
+    assert [(set(row), row["client_id"]) for row in kept] == [(KEPT, "web-01")] * 2
+    schema.downgrade(engine, "0014_deployments_under_way")
+    assert described(engine, table) == was
+    back = read_reports(engine, table)
+    assert [{name: row[name] for name in KEPT} for row in back] == kept
+    assert {str(row[document]) for row in back} == {"[]"}
+    schema.upgrade(engine)
+    assert read_reports(engine, table) == kept
+
+
+def described(engine: Engine, table: str) -> dict[str, Any]:
+    """What a table is: its columns by name, and its key."""
+    columns = inspect(engine).get_columns(table)
+    said = [(one["name"], str(one["type"]), one["nullable"], one["default"]) for one in columns]
+    return {"columns": sorted(said), "key": inspect(engine).get_pk_constraint(table)}
+
+
+def add_report(engine: Engine, table: str, number: int, **said: object) -> None:
+    values = {"day": NOW.date(), "client_id": "web-01", "reported_at": NOW, "received_at": NOW, **said}
+    values["report_key"] = PROJECT[:-1] + str(number)
+    with engine.begin() as connection:
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)
+
+
+def read_reports(engine: Engine, table: str) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT * FROM {table} ORDER BY report_key")).mappings()
+        return [dict(row) for row in found]
 
 
 def test_no_two_projects_have_one_prefix(engine: Engine):
