@@ -1,7 +1,6 @@
 """`python -m api`: the release API's process."""
 
 import argparse
-import gc
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from api.app import build_app
 from api.auth import named_tokens
 from api.errors import ApiError
 from api.flow_runs import FlowRuns
+from api.garbage import spare_collections
 from api.parts import Parts
 from api.settings import ApiSettings, check_tls_files
 from db.errors import DatabaseError
@@ -101,9 +101,7 @@ def serve(parts: Parts, config: uvicorn.Config) -> None:
     log.info("serving the release API at %s (documentation: %s/docs)", parts.settings.url, parts.settings.url)
     # uvicorn raises the signal that ended it once more: an end that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    # What was imported stays: the collector need not look through it while reports wait (some 50 ms each time).
-    gc.collect()
-    gc.freeze()
+    spare_collections()
     try:
         EndingServer(config).run()
     finally:

@@ -3,7 +3,6 @@
 `python -m benchmarks.ingest.serve WAY`, with HOIST_DATABASE_URL.
 """
 
-import gc
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from cryptography.fernet import Fernet
 from api.app import build_app
 from api.auth import named_tokens
 from api.flow_runs import FlowRuns
+from api.garbage import spare_collections
 from api.ingest.incoming import Incoming, Outcome
 from api.ingest.writing import Ingest
 from api.parts import Parts
@@ -54,8 +54,7 @@ def main() -> None:
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     app = WAYS[sys.argv[1]]()
-    gc.collect()
-    gc.freeze()  # as `python -m api` does, and the peers too
+    spare_collections()  # as `python -m api` does, and the peers too
     print(listener.getsockname()[1], flush=True)
     # As `python -m api` has it, and the peers too.
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False)

@@ -6,7 +6,6 @@ Then what a container and a pod report add to the history, beside a JSONB row ea
 """
 
 import argparse
-import gc
 import random
 import sqlite3
 import statistics
@@ -21,6 +20,7 @@ import psycopg
 from pydantic_core import to_json
 
 from agent.wire.containers import ContainerInfo
+from api.garbage import spare_collections
 from benchmarks.ingest.__main__ import cluster, fleet_database, plain
 from benchmarks.ingest.fleet import CLIENTS, client_name, make_report
 from benchmarks.results import at_most, write_results
@@ -173,8 +173,7 @@ def measure(server: PostgresCluster, total: int) -> dict[str, Any]:
             assert len(connection.execute(query).fetchall()) == CLIENTS
 
         history = size_of(connection, r"^process_reports_\d") + size_of(connection, "^process_sets$")
-        gc.collect()
-        gc.freeze()  # what this benchmark holds itself is not to be looked through in the middle of a measurement
+        spare_collections()  # as `python -m api` does; what this benchmark holds itself is not looked through, either
         latest = [timed_ms(newest) for _ in range(ROUNDS)]
         peer_latest = [timed_ms(distinct_on) for _ in range(3)]
         peer_bytes = size_of(connection, "^peer_reports$") / peer_total
