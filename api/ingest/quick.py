@@ -84,7 +84,7 @@ class QuickReports:
         read = _READERS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         report = None
         if read is not None:
-            headers = dict(scope["headers"])
+            headers = dict(reversed(scope["headers"]))  # the first of several counts
             if b"idempotency-key" not in headers:
                 report = read(scope["state"]["body"])
         if report is None:

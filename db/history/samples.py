@@ -1,10 +1,9 @@
 """A report's measurements as columns, and a report made of its set and its columns again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from agent.wire.processes import ProcessInfo
-from db.history.process_sets import SAMPLED
 
 LETTERS = {
     "running": "R",
@@ -35,13 +34,16 @@ def _or_none(values: list[float | None]) -> list[float | None] | None:
     return None if values.count(None) == len(values) else values
 
 
-def process_documents(definitions: list[dict[str, Any]], columns: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    """ProcessInfo documents of a set's definitions, which they take over, and a report's columns."""
+def process_documents(
+    definitions: list[dict[str, Any]], statuses: str, *sampled: Sequence[float | None] | None
+) -> list[dict[str, Any]]:
+    """ProcessInfo documents of a set's definitions, which they take over, and a report's columns (SAMPLED, in its order)."""
     unknown = [None] * len(definitions)
-    cpu, memory, share = (columns[name] or unknown for name in SAMPLED)
-    for number, (definition, letter) in enumerate(zip(definitions, columns["statuses"], strict=True)):
+    cpu, memory, share = (values or unknown for values in sampled)
+    measured = zip(definitions, statuses, cpu, memory, share, strict=True)
+    for definition, letter, its_cpu, its_memory, its_share in measured:
         definition["status"] = _WORDS[letter]
-        definition["cpu_percent"] = cpu[number]
-        definition["memory_mb"] = memory[number]
-        definition["memory_pct"] = share[number]
+        definition["cpu_percent"] = its_cpu
+        definition["memory_mb"] = its_memory
+        definition["memory_pct"] = its_share
     return definitions

@@ -11,9 +11,14 @@ from db.models import Delivery, News
 
 CLAIM = timedelta(minutes=2)
 """How long a sender has for what it took up; then another may take it."""
-_CHANNELS, _ROUTING = 0x6E657773, 0x6E657774
-"""Of the advisory locks on channels, and of the one on giving news to them."""
-_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:name))")
+_CHANNELS = 0x6E657773
+"""Of the advisory locks on channels."""
+_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:channel))")
+_ROUTING = 0x686F6973743034  # "hoist04": who gives news to the channels holds it
+_TRY = text(
+    "SELECT pg_try_advisory_xact_lock(:lock) FROM set_config('idle_in_transaction_session_timeout', '30s', true)"
+)
+"""Whoever hangs with the lock loses it: nobody would be told anything."""
 
 
 def is_anything_due(session: Session, now: datetime) -> bool:
@@ -32,10 +37,11 @@ def channels_due(session: Session, now: datetime) -> set[str]:
 
 
 def unrouted(session: Session, now: datetime, limit: int = 500) -> Sequence[News]:
-    """News that no channel has been given, in order, without what is postponed. Who asks is alone until the transaction's
-    end: two that share what waits would make two groups of it.
+    """News that no channel has been given, in order, without what is postponed; nothing while another process is at it:
+    two that share what waits would make two groups of it.
     """
-    _lock(session, _ROUTING)
+    if session.get_bind().dialect.name == "postgresql" and not session.scalar(_TRY, {"lock": _ROUTING}):
+        return []
     query = select(News).where(_is_unrouted(now)).order_by(News.id).limit(limit)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
@@ -87,7 +93,7 @@ def channels_told(session: Session, alert_id: str) -> set[str]:
 
 
 def is_firing_unrouted(session: Session, alert_id: str) -> bool:
-    """Whether the alert's firing is still to be given to channels, by another sender just now perhaps."""
+    """Whether the alert's firing is still to be given to channels, by another process just now perhaps."""
     query = select(News.id).where(News.alert_id == alert_id, News.event == "firing", News.routed_at.is_(None))
     return session.scalar(query.limit(1)) is not None
 
@@ -104,7 +110,8 @@ def claim(
 
     Nothing before the channel may be sent to, nor before its last message is `group` old.
     """
-    _lock(session, _CHANNELS, channel)
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite who writes is alone
+        session.execute(_LOCK, {"namespace": _CHANNELS, "channel": channel})
     last = last_sent(session, channel)
     if channel not in channels_due(session, now) or (last is not None and now - last < group):
         return []
@@ -121,11 +128,6 @@ def claim(
         delivery.next_at = now + CLAIM
         found.append((delivery.id, news))
     return found
-
-
-def _lock(session: Session, namespace: int, name: str = "") -> None:
-    if session.get_bind().dialect.name == "postgresql":  # on SQLite who writes is alone
-        session.execute(_LOCK, {"namespace": namespace, "name": name})
 
 
 def mark_sent(session: Session, delivery_ids: Sequence[str], now: datetime) -> None:

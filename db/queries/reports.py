@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, Text, cast, select
+from sqlalchemy import Row, Text, cast, select
 from sqlalchemy.orm import Session
 
 from db.history.days import list_days
@@ -50,7 +50,7 @@ def list_latest_reports(session: Session, project_id: str) -> list[StoredReport]
         .where(table.project_id == project_id)
         .order_by(table.client_id)
     )
-    return [_stored(row) for row in session.execute(query).mappings()]
+    return [_stored(row) for row in session.execute(query).all()]
 
 
 def list_history(
@@ -66,18 +66,20 @@ def list_history(
             .where(table.day == day, table.client_id == client_id, ProcessSet.project_id == project_id)
             .order_by(table.reported_at)
         )
-        yield from (_stored(row) for row in session.execute(query).mappings())
+        yield from map(_stored, session.execute(query).all())
 
 
-def _stored(row: RowMapping) -> StoredReport:
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredReport:
+    client_id, reported_at, received_at, statuses, cpu, memory, share, *of_its_set = row
+    project_id, version, observed_version, release_id, unmatched_rules, definitions = of_its_set
     return StoredReport(
-        client_id=row["client_id"],
-        project_id=row["project_id"],
-        version=row["version"],
-        observed_version=row["observed_version"],
-        release_id=row["release_id"],
-        unmatched_rules=orjson.loads(row["unmatched_rules"]),
-        processes=process_documents(orjson.loads(row["definitions"]), row),
-        reported_at=row["reported_at"],
-        received_at=row["received_at"],
+        client_id=client_id,
+        project_id=project_id,
+        version=version,
+        observed_version=observed_version,
+        release_id=release_id,
+        unmatched_rules=orjson.loads(unmatched_rules),
+        processes=process_documents(orjson.loads(definitions), statuses, cpu, memory, share),
+        reported_at=reported_at,
+        received_at=received_at,
     )

@@ -10,18 +10,18 @@ MAX_PAIRS = 50_000
 
 class Basis(NamedTuple):
     """All that a report is judged by, but for its measurements, its time and the alerts that live: what it said (a hash),
-    the rules that its agent found nothing of, and the documents of the version's `process_config` and of the memory.
+    the rules that its agent found nothing of, and the documents of the version's `process_config` and of the memory (a
+    hash of both). The hashes are this process's own, 64 bits, of a few documents of one pair.
     """
 
     said: int
     unmatched_rules: Sequence[str] | None
-    config: str | None
-    memory: str
+    documents: int
 
 
 class CalmPairs:
-    """What each pair's last report was judged by that raised nothing and left the memory as it was. Threads may share it:
-    whatever one has forgotten, or another has put there, is compared with what the database says now.
+    """What each pair's last moderate report was judged by that raised nothing and left the memory as it was: by the same,
+    a moderate report always does. So it is no matter whether that one was kept in the end. Threads may share it.
     """
 
     def __init__(self) -> None:

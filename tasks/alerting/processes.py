@@ -90,7 +90,8 @@ def _judge(judging: Judging, report: ProcessesSeen, config: ProcessConfig) -> No
         observed, memory = observe_processes(config, seen, before, firing_exits=exits, judged=False)
     judging.apply(pair, observed, look)
     document = _document_of(memory)
-    if not raised and not memory.lost and document == judging.memory(pair):
+    changed_nothing = not raised and not memory.lost and document == judging.memory(pair)
+    if changed_nothing and is_moderate(config, report.processes):
         _CALM.learn(pair, _basis_of(judging, report))
     judging.remember(pair, document)
 
@@ -108,7 +109,7 @@ def _basis_of(judging: Judging, report: ProcessesSeen) -> Basis | None:
     config, memory = judging.basis(report.pair)
     if report.said is None or memory is None:
         return None
-    return Basis(report.said, report.unmatched_rules, config, memory)
+    return Basis(report.said, report.unmatched_rules, hash((config, memory)))
 
 
 def _memory_of(document: Mapping[str, Any]) -> ProcessMemory:

@@ -94,7 +94,11 @@ def observe_processes(
 
 
 def is_moderate(config: ProcessConfig, processes: Sequence[ProcessInfo]) -> bool:
-    """Whether nothing that is measured says anything: no process is over a limit, and none is a zombie."""
+    """Whether nothing that is measured says anything: no process is over a limit, and none is a zombie.
+
+    Of two moderate reports that say the same otherwise, `observe_processes` finds the same: what it comes to look at
+    besides belongs here, too.
+    """
     cpu, memory = config.alert_on_high_cpu, config.alert_on_high_mem
     for one in processes:
         if (

@@ -1,7 +1,8 @@
 """Compact history: of a container or pod report it keeps what finds its repetition and says when. Nothing read the rest.
 
 On PostgreSQL the columns are gone at once, and what they held goes with its day. SQLite copies what is kept, once each
-table: its file stays as large, and is filled again before it grows. Back, the rows say that there was nothing: `[]`.
+table: its file stays as large, and is filled again before it grows. What is freed is not overwritten (secure_delete),
+which would take as much room once more, in the WAL. Back, the rows say that there was nothing: `[]`.
 """
 
 import sqlalchemy as sa
@@ -17,10 +18,17 @@ NO_SELECTION = "0" * 32
 
 
 def upgrade() -> None:
+    connection = op.get_bind()
+    is_sqlite = connection.dialect.name == "sqlite"
+    before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one() if is_sqlite else None
+    if is_sqlite:
+        connection.exec_driver_sql("PRAGMA secure_delete = 0")
     for table, columns in _said().items():
         with op.batch_alter_table(table) as batch:
             for column in columns:
                 batch.drop_column(column.name)
+    if is_sqlite:
+        connection.exec_driver_sql(f"PRAGMA secure_delete = {int(before or 0)}")
 
 
 def downgrade() -> None:

@@ -228,3 +228,18 @@ def test_what_was_lost_is_forgotten_in_time_though_the_reports_say_the_same(calm
         at = AGAIN + timedelta(seconds=seconds)
         send(made, report(made[2], there, at), at)
         assert ("lost" in state(made)[1][0]) is (0 < seconds < 300)
+
+
+def test_zombie_of_the_report_before_is_no_reason_to_pass_over_the_next(sqlite_template):
+    steps = ({"status": "zombie"}, {"status": "zombie"}, {}, None)
+    found = []
+    for judge in (judge_process_reports, judge_all):
+        with fleet(judge, sqlite_template) as made:
+            change(made, ProcessConfig(rules=RULES[:1]), "1.4")
+            for number, fields in enumerate(steps):
+                at = AGAIN + timedelta(seconds=10 * number)
+                first = process(102) if fields is None else process(100, **fields)
+                send(made, report(made[2], [first, process(101)], at), at)
+            found.append(state(made))
+    assert found[0] == found[1]
+    assert [one["type"] for one in found[0][0]] == ["process_restart"]

@@ -11,7 +11,7 @@ import pytest
 from api.alerting import Messenger
 from db.ids import new_id
 from db.models import Alert, Delivery, News, utc_now
-from db.queries.news import claim
+from db.queries.news import claim, unrouted
 from db.session import open_database
 from tasks.alerting.changing import end_alert
 from tasks.alerting.channels import Channel, ChannelConfig
@@ -299,6 +299,19 @@ def test_senders_of_several_processes_send_a_group_once(database, database_url):
         sender.join(120)
     databases[1].close()
     assert send.titles() == ["200 messages: 200 new, 0 resolved"]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_news_that_another_process_is_giving_away_is_left_to_it(database, database_url):
+    send, other = Channels(), open_database(database_url)
+    with database.write() as session:
+        fire(session, 1)
+    with other.write() as session:
+        assert len(unrouted(session, NOW)) == 1
+        assert send_news(database, [named("ops")], NOW, send) == 0
+    other.close()
+    assert send_news(database, [named("ops")], NOW, send) == 1
+    assert send.titles() == ["shop on web-1: process exit"]
 
 
 def test_what_is_too_long_for_a_service_is_cut_unless_the_url_says_otherwise(hook):

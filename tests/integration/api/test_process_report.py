@@ -1,6 +1,7 @@
 """TEST-007: process reports over HTTP, on both databases."""
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from sqlalchemy import func, select, update
@@ -198,6 +199,9 @@ def test_invalid_report_is_refused(served, agent, fleet, fields, field):
         {"pid": 0},
         {"pid": 2**70},
         {"start_ticks": 2**70},
+        {"ppid": -(2**70)},
+        {"ports": [80, 2**70]},
+        {"start_time": "0001-01-01T00:00:00+02:00"},
         {"cmdline": "a\0b"},
         {"name": "x" * 5000},
     ],
@@ -205,6 +209,37 @@ def test_invalid_report_is_refused(served, agent, fleet, fields, field):
 def test_invalid_process_is_refused(served, agent, fleet, fields):
     assert_problem(agent.post(REPORT, json=report(fleet, process(**fields))), 422)
     assert count(served) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("2030-01-01T02:00:00.5+02:00", "2030-01-01T00:00:00.500000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_times_are_shown_in_utc_and_are_the_same_said_otherwise(operator, agent, fleet, said, shown):
+    made = report(fleet, process(start_time=said))
+    first = agent.post(REPORT, json=made)
+    assert first.status_code == 202, first.text
+    again = agent.post(REPORT, json=made, headers={"Idempotency-Key": "k"})
+    in_utc = agent.post(REPORT, json={**made, "processes": [{**made["processes"][0], "start_time": shown}]})
+    assert [one.json()["duplicate"] for one in (first, again, in_utc)] == [False, True, True]
+    assert status_of(operator)["processes"][0]["start_time"] == shown
+
+
+def test_first_of_two_dates_counts(operator, agent, fleet):
+    two = [
+        ("Date", format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True))
+        for hours in (0, -9)
+    ]
+    for key in ([], [("Idempotency-Key", "k")]):
+        made = report(fleet, process())
+        assert agent.post(REPORT, json=made, headers=two + key).status_code == 202
+        assert datetime.fromisoformat(status_of(operator)["last_report"]) == datetime.fromisoformat(
+            made["reported_at"]
+        )
 
 
 def test_reports_may_be_larger_than_other_bodies_up_to_a_limit(served, agent, fleet):

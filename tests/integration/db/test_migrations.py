@@ -213,3 +213,24 @@ def _run(argument: str, environment: dict[str, str]) -> "subprocess.CompletedPro
     return subprocess.run(
         command, check=False, env=environment, capture_output=True, text=True, timeout=60, cwd=ROOT
     )
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_compact_history_needs_no_room_for_what_it_drops(engine: Engine):
+    schema.upgrade(engine, "0014_deployments_under_way")
+    row = (
+        "INSERT INTO container_reports (day, client_id, report_key, containers, reported_at, received_at) "
+        "VALUES ('2030-01-01', 'c1', :key, :said, '2030-01-01', '2030-01-01')"
+    )
+    rows = [{"key": f"{number:032d}", "said": "x" * 20_000} for number in range(200)]
+    with engine.begin() as connection:
+        connection.execute(text(row), rows)
+        before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
+    engine.dispose()  # its last connection takes the log along
+    log = Path(f"{engine.url.database}-wal")
+    assert not log.exists()
+    schema.upgrade(engine)
+    assert log.stat().st_size < 2_000_000, "what was freed (4 MB) was overwritten"
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar_one() == before
+        assert connection.execute(text("SELECT count(*) FROM container_reports")).scalar_one() == 200
