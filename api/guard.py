@@ -28,7 +28,7 @@ _Headers = Mapping[bytes, bytes]
 
 
 class Guard:
-    """An ASGI layer around the application: it adds `principal` and `body` to the scope's state."""
+    """An ASGI layer around the application: it adds `principal`, `headers` and `body` to the scope's state."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Guard:
             return problem_response(421, "cannot answer for that Host: see HOIST_API_ALLOWED_HOSTS")
         if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
             return problem_response(422, "cannot accept the address: it must not contain a NUL character")
-        scope.setdefault("state", {})
+        scope.setdefault("state", {})["headers"] = headers
         if scope["path"] in PUBLIC_PATHS:
             return None
         return await self._authorize(scope, headers)

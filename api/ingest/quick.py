@@ -73,7 +73,7 @@ class ReadPodReport(PodReport):
 
 
 class QuickReports:
-    """The layer, behind the guard: it takes `body` and `principal` from the scope's state."""
+    """The layer, behind the guard: it takes `headers`, `body` and `principal` from the scope's state."""
 
     def __init__(self, app: ASGIApp, ingest: Ingest) -> None:
         self.app = app
@@ -83,14 +83,12 @@ class QuickReports:
         """Answer a plain report once it is stored; pass everything else on."""
         read = _READERS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         report = None
-        if read is not None:
-            headers = dict(reversed(scope["headers"]))  # the first of several counts
-            if b"idempotency-key" not in headers:
-                report = read(scope["state"]["body"])
+        if read is not None and b"idempotency-key" not in scope["state"]["headers"]:
+            report = read(scope["state"]["body"])
         if report is None:
             await self.app(scope, receive, send)
             return
-        date = headers.get(b"date")
+        date = scope["state"]["headers"].get(b"date")
         said_at = date.decode("latin-1") if date is not None else None
         incoming = self._ingest.receive(report, scope["state"]["principal"], utc_now(), said_at)
         try:
